@@ -1,0 +1,180 @@
+"""The frozen values that declarations become: what every other room reads.
+
+Authors write classes (`hr.Event`, `hr.Features`, `hr.Model`); each carries its definition here as ``.definition``.
+Nothing in these values is a type object, a function or a clock, but a learner's factory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from definitions.expressions import Expression
+from definitions.values import Value, ValueType
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A named, typed value of an event, or an input that a request carries."""
+
+    name: str
+    type: ValueType
+    nullable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EventDefinition:
+    """Something that happens: the topic it is published to and the fields that headrace reads."""
+
+    name: str
+    topic: str
+    fields: tuple[Field, ...]
+    id: str
+    at: str
+    key: tuple[str, ...]
+    disorder_ms: int
+    """How far behind its partition's newest event time an event may be without counting as late."""
+    max_bytes: int = 256 * 1024
+
+    def field(self, name: str) -> Field | None:
+        """Return the field called ``name``, if there is one."""
+        return next((each for each in self.fields if each.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A span that ends with the tile of "now": ``length_ms`` long, cut into tiles of ``grid_ms``."""
+
+    text: str
+    length_ms: int
+    grid_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """One statistic of one field over several windows. ``field`` is None where events are counted."""
+
+    name: str
+    kind: str
+    field: str | None
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A named value of a view: an aggregate over one window, or an expression of other features."""
+
+    name: str
+    type: ValueType
+    aggregate: str | None = None
+    window: str | None = None
+    expression: Expression | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewDefinition:
+    """A declared set of features of one entity kind from one event type."""
+
+    name: str
+    """Snake case, unique in the app: ``origin_traffic``."""
+    version: int
+    on: EventDefinition
+    by: tuple[str, ...]
+    """The event's fields that name the entity, and the names under which requests give it."""
+    aggregates: tuple[Aggregate, ...]
+    features: tuple[Feature, ...]
+    """All features in order of declaration, expressions after what they read."""
+    digest: str
+    """Hash of what decides state, 12 hex digits."""
+    owner: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The view version's name in store keys: ``origin_traffic.v1.0c1d2e3f4a5b``."""
+        return f"{self.name}.v{self.version}.{self.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One place in a model's vector: a feature of a view, or a value that the request carries.
+
+    ``name`` is unique in the model: ``origin_traffic.flights_1h``, or the request input's own name.
+    """
+
+    name: str
+    type: ValueType
+    view: str | None = None
+    feature: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelDefinition:
+    """The truth that comes later: which event brings it, for which key, and how long it is waited for."""
+
+    event: EventDefinition
+    key: str
+    value: Expression
+    within_ms: int
+    otherwise: Value = None
+    """The label of a prediction whose horizon passed without one; None drops the prediction."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerDefinition:
+    """An algorithm named in a model: ``kind`` is ``river`` or ``xgboost``."""
+
+    name: str
+    kind: str
+    factory: Callable[[], object] | None = None
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteDefinition:
+    """Which learner answers, and which are scored beside it without being answered."""
+
+    champion: str
+    shadow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDefinition:
+    """What the author declares with `hr.Model`: the vector, the label, the learners and their route."""
+
+    name: str
+    version: int
+    inputs: tuple[Input, ...]
+    """The vector, in order."""
+    views: tuple[ViewDefinition, ...]
+    """The views that the inputs read, each once, in order of first use."""
+    learners: Mapping[str, LearnerDefinition]
+    route: RouteDefinition
+    digest: str
+    label: LabelDefinition | None = None
+    owner: str = ""
+    description: str = ""
+    timeout_ms: int = 1_000
+    """The budget of a request that names none."""
+
+    @property
+    def key(self) -> str:
+        """The model version's name in topics: ``late.v1``."""
+        return f"{self.name}.v{self.version}"
+
+    @property
+    def entities(self) -> tuple[str, ...]:
+        """The names of the entities that a request has to give, each once."""
+        return tuple(dict.fromkeys(name for view in self.views for name in view.by))
+
+
+@dataclass(frozen=True, slots=True)
+class AppDefinition:
+    """Everything that one author's module declares."""
+
+    name: str
+    events: tuple[EventDefinition, ...]
+    views: tuple[ViewDefinition, ...]
+    models: tuple[ModelDefinition, ...]

@@ -1,0 +1,124 @@
+"""One writer's side of the position law: the chain of marks through one fold's row of one partition.
+
+A *fold* is anything whose state is a function of a partition's prefix: a view, an intake, a label join, a count.
+Its `Chain` keeps the states it has read or written, and writes a batch's changes as pipelined links, the row's advance
+in the last of them. After `ChainBroken` or `StoreUnavailable` a chain is thrown away and a new one opened: the row then
+says where to go on, and nothing cached is trusted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic, Protocol, TypeVar
+
+from streams.store import Cell, Link, OnlineStore, Row, RowKey, StoredRow
+
+State = TypeVar("State")
+
+CELLS_A_LINK = 100
+DEFAULT_CACHED_CELLS = 200_000
+
+
+class StateCodec(Protocol[State]):
+    """How one kind of state becomes bytes and comes back."""
+
+    def empty(self) -> State:
+        """Return the state of an entity that has none."""
+        ...
+
+    def encode(self, state: State) -> bytes | None:
+        """Return the state's bytes: equal states, equal bytes. None says that nothing is left to keep."""
+        ...
+
+    def decode(self, data: bytes) -> State:
+        """Return the state that the bytes were made from."""
+        ...
+
+
+@dataclass(slots=True)
+class Slot(Generic[State]):
+    """An entity's live state. A record whose offset is below ``position`` is already contained and must be skipped."""
+
+    position: int
+    state: State
+
+
+class Chain(Generic[State]):
+    """The states of one fold in one partition, and the right to change them as long as nobody else does.
+
+    Called by one role, batch by batch: `load` the entities of the batch, change their slots' states in place, `commit`.
+    Keeps up to ``cached_cells`` decoded states between batches.
+    """
+
+    def __init__(
+        self,
+        store: OnlineStore,
+        key: RowKey,
+        stored: StoredRow,
+        codec: StateCodec[State],
+        *,
+        cached_cells: int = DEFAULT_CACHED_CELLS,
+        fresh_mark: Callable[[], bytes] = lambda: os.urandom(8),
+    ) -> None:
+        self.key = key
+        self.row = stored.row
+        self._mark = stored.mark
+        self._store = store
+        self._codec = codec
+        self._cached_cells = cached_cells
+        self._fresh_mark = fresh_mark
+        self._slots: dict[str, Slot[State]] = {}
+
+    def load(self, entities: Iterable[str]) -> Mapping[str, Slot[State]]:
+        """Return a mapping that holds a slot for each of ``entities``, reading in one call those not kept.
+
+        The mapping is the chain's own: change the states in place, never the mapping.
+        """
+        missing = [entity for entity in dict.fromkeys(entities) if entity not in self._slots]
+        if missing:
+            for entity, cell in zip(missing, self._store.read_cells(self.key, missing), strict=True):
+                self._slots[entity] = (
+                    Slot(0, self._codec.empty())
+                    if cell is None
+                    else Slot(cell.position, self._codec.decode(cell.state))
+                )
+        return self._slots
+
+    def commit(self, row: Row, changed: Iterable[str]) -> None:
+        """Write the states of ``changed`` and advance the row, in one round trip.
+
+        Raises:
+            ChainBroken: somebody else wrote, or the store went back in time; nothing after that point was written.
+            StoreUnavailable: it is not known how much was written. Either way this chain must not be used again.
+        """
+        cells = {entity: self._cell(entity, row.next) for entity in changed}
+        links = list(self._links(cells, row))
+        self._store.write(links)
+        self._mark = links[-1].fresh
+        self.row = row
+        self._forget(cells)
+
+    def _cell(self, entity: str, position: int) -> Cell | None:
+        slot = self._slots[entity]
+        slot.position = max(slot.position, position)
+        state = self._codec.encode(slot.state)
+        return None if state is None else Cell(slot.position, state)
+
+    def _links(self, cells: Mapping[str, Cell | None], row: Row) -> Iterator[Link]:
+        remaining, mark = iter(cells.items()), self._mark
+        calls = max(1, -(-len(cells) // CELLS_A_LINK))
+        for call in range(1, calls + 1):
+            part, fresh = dict(islice(remaining, CELLS_A_LINK)), self._fresh_mark()
+            yield Link(self.key, mark, fresh, part, row if call == calls else None)
+            mark = fresh
+
+    def _forget(self, written: Mapping[str, Cell | None]) -> None:
+        for entity, cell in written.items():
+            if cell is None:
+                del self._slots[entity]
+        excess = len(self._slots) - self._cached_cells
+        for entity in list(islice(self._slots, max(0, excess))):
+            del self._slots[entity]

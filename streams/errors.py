@@ -1,0 +1,53 @@
+"""What can go wrong between the log and the store.
+
+::
+
+    HeadraceError
+    └── StreamsError
+        ├── DecodeError       bytes that are not the declared event: a dead letter
+        ├── StoreError
+        │   ├── StoreUnavailable   no answer, or not in time: wait, or answer without the store
+        │   └── ChainBroken        the row's mark is not the one expected: forget, re-read, rewind
+        ├── ArtefactError     an artefact that is absent or does not have its digest
+        └── Unanswerable      a question older than what is retained
+"""
+
+from __future__ import annotations
+
+from definitions.errors import HeadraceError
+
+
+class StreamsError(HeadraceError):
+    """Base of the errors of this room."""
+
+
+class DecodeError(StreamsError):
+    """Bytes that are not the declared event.
+
+    ``reason`` is one of the dead-letter reasons of `streams.codecs`; ``path`` is where in the value, as ``$.field``.
+    """
+
+    def __init__(self, reason: str, path: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.path = path
+
+
+class StoreError(StreamsError):
+    """Base of what the online store raises."""
+
+
+class StoreUnavailable(StoreError):  # noqa: N818  # a state of the world, named as callers speak of it
+    """The store did not answer, or not in time. What was asked may or may not have happened."""
+
+
+class ChainBroken(StoreError):  # noqa: N818
+    """A write was refused, because the row holds another mark than the one the writer left there."""
+
+
+class ArtefactError(StreamsError):
+    """An artefact is absent, or its bytes do not have the digest that names them."""
+
+
+class Unanswerable(StreamsError):  # noqa: N818
+    """A question about a time whose tiles are no longer retained."""

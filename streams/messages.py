@@ -1,0 +1,166 @@
+"""The records that headrace writes and reads itself, as typed values in JSON.
+
+Unknown fields are ignored, so a newer writer does not break an older reader; an unknown major version is refused by
+the ``kind`` tag where a topic carries several kinds.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from definitions.values import Value
+
+
+class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """The body of a scoring request (DESIGN 7). Header fields are in `streams.request_reply`."""
+
+    model: str
+    entities: dict[str, str | int] = {}
+    inputs: dict[str, Value] = {}
+    label_key: str | int | None = None
+    at: int | str | None = None
+    """The event time asked about: epoch ms or RFC 3339; None means the request's LogAppendTime."""
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """One trained version that took part: the learner's name and its artefact's digest (12 hex digits)."""
+
+    learner: str
+    digest: str
+    role: str
+    """``champion`` or ``shadow``."""
+
+
+class Timings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a request's time went, in ms."""
+
+    queue_ms: float = 0.0
+    read_ms: float = 0.0
+    predict_ms: float = 0.0
+
+
+class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The one terminal answer to a request. ``request_id`` is the request's position, ``topic/partition@offset``."""
+
+    request_id: str
+    status: str
+    """``ok``, ``degraded``, ``rejected``, ``error`` or ``expired``."""
+    scores: dict[str, float] = {}
+    """Learner name to score. The champion's is the answer; shadows are not in it."""
+    versions: list[Version] = []
+    features_as_of: int | None = None
+    """Epoch ms: everything the broker had at that time is contained in the features served."""
+    degraded: list[str] = []
+    reason: str | None = None
+    timings: Timings = Timings()
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag="prediction", tag_field="kind"):
+    """The record of one scoring, in the model's outcomes topic, keyed by the label key."""
+
+    request_id: str
+    model: str
+    release: str
+    label_key: str | None
+    at_ms: int
+    vector: list[Value]
+    """As served, in the order of the model's inputs."""
+    scores: dict[str, float]
+    versions: list[Version]
+    champion: str
+    status: str
+    positions: dict[str, dict[str, int]]
+    """View key to (partition field to the next offset that the cell read contained)."""
+    features_as_of: int | None
+
+
+class LabelSeen(msgspec.Struct, frozen=True, kw_only=True, tag="label", tag_field="kind"):
+    """A label event copied into the outcomes topic. ``source`` is its position there, ``field@offset``."""
+
+    label_key: str
+    at_ms: int
+    label: Value
+    source: str
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress", tag_field="kind"):
+    """How far the label topic's partition has come, in event time; written into every outcomes partition."""
+
+    source: str
+    """The label partition, as `Partition.field`."""
+    partitions: int
+    """How many label partitions there are: no label is missing before each has told its progress."""
+    newest_ms: int
+
+
+Outcome = Prediction | LabelSeen | Progress
+"""What the outcomes topic carries."""
+
+
+class Example(msgspec.Struct, frozen=True, kw_only=True):
+    """A prediction joined with its label. Its position is in the ``headrace-position`` header too."""
+
+    model: str
+    label_key: str
+    at_ms: int
+    vector: list[Value]
+    label: Value
+    scores: dict[str, float]
+    champion: str
+    outcomes: str
+    """The outcomes partition, as `Partition.field`."""
+    next: int
+    index: int
+    """(outcomes, next, index) is the example's position: learners skip what is at or below their own."""
+
+
+class Tick(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts that one outcomes partition contributes to one event-time day of one model."""
+
+    model: str
+    release: str
+    day: str
+    """ISO date in the model's time zone."""
+    outcomes: str
+    partitions: int
+    """How many outcomes partitions there are: the day is complete when each has sent its tick."""
+    next: int
+    counts: dict[str, list[int]]
+    """Signal (``score:<learner>`` or ``feature:<input>``) to counts on the baseline's frozen bins."""
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """The record on the alerts topic, keyed by fingerprint: the last one of a key is the incident's state."""
+
+    fingerprint: str
+    incident: str
+    state: str
+    """``firing`` or ``resolved``."""
+    model: str
+    release: str
+    signal: str
+    day: str
+    since: str
+    n: int
+    psi: float
+    total_variation: float
+    message: str
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """A release put in force for a model, on the deployments topic, read from its start at boot."""
+
+    model: str
+    release: str
+    """Digest of the release manifest in the artefact store."""
+    champion: str
+    shadow: list[str]
+    at_ms: int
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    """Return the message as JSON bytes."""
+    return _ENCODER.encode(message)

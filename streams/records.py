@@ -1,0 +1,63 @@
+"""What a log hands out: records, whole batches of them, and where they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+LOG_APPEND_TIME = 2
+"""The timestamp type of a record whose time was given by the broker (Kafka's number)."""
+
+
+class Record(Protocol):
+    """One record of a partition. `confluent_kafka.Message` is one as it is, so nothing is copied."""
+
+    def value(self) -> bytes | None:
+        """Return the bytes, None for a tombstone."""
+        ...
+
+    def key(self) -> bytes | None:
+        """Return the key's bytes."""
+        ...
+
+    def offset(self) -> int:
+        """Return the place in the partition."""
+        ...
+
+    def timestamp(self) -> tuple[int, int]:
+        """Return (timestamp type, epoch ms); the type is `LOG_APPEND_TIME` where the broker gave the time."""
+        ...
+
+    def headers(self) -> list[tuple[str, bytes]] | None:
+        """Return the headers in order, None where there are none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Partition:
+    """One partition of one topic. ``topic_id`` tells a recreated topic from the old one."""
+
+    topic: str
+    index: int
+    topic_id: str
+
+    @property
+    def field(self) -> str:
+        """The partition's name in rows and cells: ``<topic id>/<index>``."""
+        return f"{self.topic_id}/{self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBatch:
+    """The records of the half-open range ``[first, next)`` of one partition.
+
+    ``first`` is the ``next`` of the batch before it, so ranges join without gaps even where offsets do not.
+    ``assignment`` grows with every assignment and every rewind of the partition: a batch of an older number is stale.
+    """
+
+    partition: Partition
+    assignment: int
+    first: int
+    next: int
+    records: Sequence[Record]

@@ -1,0 +1,158 @@
+"""The online store's contract: resume rows, cells, and the chain of marks that every write is a link of.
+
+The position law (DESIGN 2.1): state is a function of (definition, prefix of one partition). A view's *resume row* of a
+partition holds how far that prefix reaches. Every write names the *mark* it expects in the row and leaves a fresh one;
+it is refused, with nothing written, where the mark differs. So writes may be pipelined: if one fails or is lost, every
+later one is refused, the row's advance included.
+
+Implementations: `streams.store.memory` (the reference) and `streams.store.redis`. Both pass
+``tests/contracts/store_contract.py``. All calls are synchronous and thread-confined: one store object per thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from streams.records import Partition
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A resume row: how far a view's state of one partition reaches, and what became of every record before that.
+
+    Law 5: the records below ``next`` = applied + duplicate + too_late + no_entity + dead, exactly.
+    """
+
+    next: int
+    """Offset of the first record that the state does not contain."""
+    first: int
+    """Offset at which the state began."""
+    newest_ms: int | None = None
+    """Newest event time seen, the judge of lateness."""
+    applied_through_ms: int | None = None
+    """LogAppendTime of the last applied record, raised to the broker's time while the end is reached. Health only."""
+    applied: int = 0
+    late: int = 0
+    """Of the applied, how many were later than the declared disorder."""
+    duplicate: int = 0
+    too_late: int = 0
+    no_entity: int = 0
+    dead: int = 0
+
+    @property
+    def read(self) -> int:
+        """How many records the row accounts for."""
+        return self.applied + self.duplicate + self.too_late + self.no_entity + self.dead
+
+
+@dataclass(frozen=True, slots=True)
+class RowKey:
+    """Names a resume row: the fold's key (a view version, an intake, a join) and the partition it follows."""
+
+    fold: str
+    partition: Partition
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """A resume row as found, with the mark that the next write has to name."""
+
+    row: Row
+    mark: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Stored state of one (fold, entity, source partition): ``state`` contains every record below ``position``."""
+
+    position: int
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One write call: cells of one (fold, partition), and the row's advance in the last call of a batch.
+
+    ``cells`` maps entity keys to their new cell, None to remove one. Keep it at about 100 cells a call.
+    """
+
+    key: RowKey
+    expected: bytes
+    fresh: bytes
+    cells: Mapping[str, Cell | None] = field(default_factory=dict)
+    row: Row | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Pointer:
+    """Which artefact is current. Only a greater (generation, position) replaces it."""
+
+    generation: int
+    position: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What one read asks, all in one round trip. Rows are read before cells."""
+
+    folds: Sequence[str] = ()
+    """Folds whose rows of all partitions are wanted."""
+    cells: Sequence[tuple[str, str]] = ()
+    """(fold, entity key) pairs whose cells of all partitions are wanted."""
+    pointers: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was found, in the order it was asked. The inner keys are `Partition.field`."""
+
+    rows: Sequence[Mapping[str, StoredRow]]
+    cells: Sequence[Mapping[str, Cell]]
+    pointers: Sequence[Pointer | None]
+
+
+class OnlineStore(Protocol):
+    """Where current state is read and written.
+
+    Every method raises `StoreUnavailable` when the store does not answer in time. Client retries are off.
+    """
+
+    def create_row(self, key: RowKey, row: Row) -> StoredRow:
+        """Create the row only if it is absent; return the row that is there now."""
+        ...
+
+    def read_rows(self, keys: Sequence[RowKey]) -> list[StoredRow | None]:
+        """Return the rows in order, None where a fold has not started."""
+        ...
+
+    def read_cells(self, key: RowKey, entities: Sequence[str]) -> list[Cell | None]:
+        """Return the partition's own cells of ``entities``, in order, None where there is none: the writer's read."""
+        ...
+
+    def write(self, links: Sequence[Link]) -> None:
+        """Write the links in order, in one round trip.
+
+        Raises:
+            ChainBroken: a link was refused; it and every later link of its row wrote nothing.
+        """
+        ...
+
+    def read(self, question: Question, *, timeout_ms: float | None = None) -> Answer:
+        """Answer a question in one round trip, rows before cells: the reader's read, within ``timeout_ms``."""
+        ...
+
+    def advance_pointer(self, name: str, pointer: Pointer) -> bool:
+        """Replace the pointer only if ``pointer`` is greater; return whether it was replaced."""
+        ...
+
+    def entities(self, fold: str) -> Sequence[str]:
+        """Return the keys of every entity that has a cell, in no order. Cost: a scan, never on a hot path."""
+        ...
+
+    def close(self) -> None:
+        """Give connections back. The store cannot be used afterwards."""
+        ...

@@ -1,0 +1,116 @@
+"""The one table of headrace's own topics: name, key, partitions, cleanup, who writes, who reads.
+
+==============================  =====================  ==========  =======  ====================  ====================
+topic (after the namespace)     key                    partitions  cleanup  written by            read by
+==============================  =====================  ==========  =======  ====================  ====================
+``<model>.requests``            any                    default     delete   callers               scoring
+``replies``                     correlation id         16          delete   scoring               the caller's client
+``<model>.v<n>.outcomes``       label key              default     delete   scoring, learning     learning, monitoring
+``<model>.v<n>.examples``       label key              1           delete   learning              learning
+``ticks``                       model                  1           delete   monitoring            monitoring
+``alerts``                      fingerprint            1           compact  monitoring            people
+``deployments``                 model                  1           delete   batch                 every role
+``<event topic>.dlq``           as the source          source's    delete   features              people
+``<event topic>.late``          as the source          source's    delete   features              people
+==============================  =====================  ==========  =======  ====================  ====================
+
+Dead-letter and late topics stand beside the user's topic and carry the namespace in front as well.
+All are created with ``message.timestamp.type=LogAppendTime``: a clock that no client sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from definitions.declared import AppDefinition, EventDefinition, ModelDefinition
+
+DEFAULT_PARTITIONS = 4
+REPLY_PARTITIONS = 16
+REQUEST_MAX_BYTES = 1024 * 1024
+_DEAD_LETTER_ROOM_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TopicConfig:
+    """A topic as it is created where it is missing. An existing one is left as it is."""
+
+    name: str
+    partitions: int = DEFAULT_PARTITIONS
+    config: Mapping[str, str] = field(default_factory=dict)
+
+    def properties(self) -> dict[str, str]:
+        """Return the topic's Kafka properties."""
+        return {"message.timestamp.type": "LogAppendTime", **self.config}
+
+
+def requests(namespace: str, model: ModelDefinition) -> str:
+    """Return the topic that callers ask a model on."""
+    return f"{namespace}.{model.name}.requests"
+
+
+def replies(namespace: str) -> str:
+    """Return the topic that replies go to; requests may name any topic that starts with it."""
+    return f"{namespace}.replies"
+
+
+def outcomes(namespace: str, model: ModelDefinition) -> str:
+    """Return the topic where a model's predictions and labels meet."""
+    return f"{namespace}.{model.key}.outcomes"
+
+
+def examples(namespace: str, model: ModelDefinition) -> str:
+    """Return the topic of a model's joined examples: one partition, one order."""
+    return f"{namespace}.{model.key}.examples"
+
+
+def ticks(namespace: str) -> str:
+    """Return the topic of the counts that health statistics fold."""
+    return f"{namespace}.ticks"
+
+
+def alerts(namespace: str) -> str:
+    """Return the topic of alerts, compacted to the state of each incident."""
+    return f"{namespace}.alerts"
+
+
+def deployments(namespace: str) -> str:
+    """Return the topic of releases put in force."""
+    return f"{namespace}.deployments"
+
+
+def dead_letters(namespace: str, topic: str) -> str:
+    """Return the topic that takes the unusable bytes of ``topic``."""
+    return f"{namespace}.{topic}.dlq"
+
+
+def late_records(namespace: str, topic: str) -> str:
+    """Return the topic that takes the records of ``topic`` that came too late for a view."""
+    return f"{namespace}.{topic}.late"
+
+
+def declared(app: AppDefinition, namespace: str) -> tuple[TopicConfig, ...]:
+    """Return every topic that the app needs, the user's event topics included, each once."""
+    configs = [*(config for event in app.events for config in _of_event(event, namespace))]
+    for model in app.models:
+        configs += [
+            TopicConfig(requests(namespace, model), config={"max.message.bytes": str(REQUEST_MAX_BYTES + 16 * 1024)}),
+            TopicConfig(outcomes(namespace, model)),
+            TopicConfig(examples(namespace, model), partitions=1),
+        ]
+    configs += [
+        TopicConfig(replies(namespace), partitions=REPLY_PARTITIONS, config={"retention.ms": "3600000"}),
+        TopicConfig(ticks(namespace), partitions=1),
+        TopicConfig(alerts(namespace), partitions=1, config={"cleanup.policy": "compact"}),
+        TopicConfig(deployments(namespace), partitions=1, config={"retention.ms": "-1"}),
+    ]
+    return tuple({config.name: config for config in configs}.values())
+
+
+def _of_event(event: EventDefinition, namespace: str) -> tuple[TopicConfig, ...]:
+    room = {"max.message.bytes": str(max(event.max_bytes, 1024 * 1024) + _DEAD_LETTER_ROOM_BYTES)}
+    return (
+        TopicConfig(event.topic, config=room),
+        TopicConfig(dead_letters(namespace, event.topic), config=room),
+        TopicConfig(late_records(namespace, event.topic), config=room),
+    )
