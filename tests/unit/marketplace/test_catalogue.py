@@ -1,0 +1,80 @@
+"""The catalogue: what is declared, what was measured, and what a filter keeps."""
+
+from __future__ import annotations
+
+import pytest
+
+from definitions.declared import (
+    Aggregate,
+    AppDefinition,
+    EventDefinition,
+    Feature,
+    Field,
+    ViewDefinition,
+    Window,
+)
+from definitions.values import ValueType
+from marketplace.catalogue import Filter, Served, entries
+
+_HOUR = Window("1h", 3_600_000, 60_000)
+_DEPARTED = EventDefinition(
+    name="Departed",
+    topic="flights.departed",
+    fields=(Field("flight_id", ValueType.CATEGORY), Field("at", ValueType.TIME)),
+    id="flight_id",
+    at="at",
+    key=("flight_id",),
+    disorder_ms=0,
+)
+_TRAFFIC = ViewDefinition(
+    name="origin_traffic",
+    version=1,
+    on=_DEPARTED,
+    by=("origin",),
+    aggregates=(Aggregate("flights", "count", None, (_HOUR,)),),
+    features=(Feature("flights_1h", ValueType.INT, aggregate="flights", window="1h"),),
+    digest="0" * 12,
+    owner="ops-ml",
+)
+_APP = AppDefinition("flights", (_DEPARTED,), (_TRAFFIC,), ())
+_SERVED = Served(n=100, missing=25, mean=4.0, minimum=0.0, maximum=9.0, top=(), reads_per_min=30.0)
+
+
+def test_an_entry_says_what_the_feature_is_made_of() -> None:
+    """A recipe in words, so that nobody has to read the definition."""
+    (entry,) = entries(_APP, {})
+
+    assert (entry.name, entry.recipe, entry.owner) == (
+        "origin_traffic.flights_1h",
+        "count of Departed over 1h",
+        "ops-ml",
+    )
+
+
+def test_what_was_never_served_has_no_statistics() -> None:
+    """Never measured is not zero."""
+    assert entries(_APP, {})[0].served is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "is_kept"),
+    [
+        (Filter(), True),
+        (Filter(text="FLIGHTS_1"), True),
+        (Filter(text="tail"), False),
+        (Filter(type="int"), True),
+        (Filter(type="float"), False),
+        (Filter(entity="origin"), True),
+        (Filter(owner="fleet"), False),
+        (Filter(model="late.v1"), False),
+        (Filter(min_missing_ratio=0.25), True),
+        (Filter(min_missing_ratio=0.3), False),
+        (Filter(min_reads_per_min=30.0), True),
+        (Filter(min_reads_per_min=31.0), False),
+    ],
+)
+def test_a_filter_keeps_by_what_is_declared_and_by_what_was_measured(wanted: Filter, *, is_kept: bool) -> None:
+    """Search by type, entity, owner, statistic and usage."""
+    (entry,) = entries(_APP, {"origin_traffic.flights_1h": _SERVED})
+
+    assert wanted.keeps(entry) is is_kept
