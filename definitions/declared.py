@@ -6,9 +6,11 @@ Nothing in these values is a type object, a function or a clock, but a learner's
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+from definitions.declaring import not_declared
 from definitions.expressions import Expression
 from definitions.values import Value, ValueType
 
@@ -158,6 +160,8 @@ class ModelDefinition:
     description: str = ""
     timeout_ms: int = 1_000
     """The budget of a request that names none."""
+    tz: str = "UTC"
+    """The IANA time zone in which the model's drift days begin."""
 
     @property
     def key(self) -> str:
@@ -170,6 +174,9 @@ class ModelDefinition:
         return tuple(dict.fromkeys(name for view in self.views for name in view.by))
 
 
+_Named = TypeVar("_Named", EventDefinition, ViewDefinition, ModelDefinition)
+
+
 @dataclass(frozen=True, slots=True)
 class AppDefinition:
     """Everything that one author's module declares."""
@@ -178,3 +185,40 @@ class AppDefinition:
     events: tuple[EventDefinition, ...]
     views: tuple[ViewDefinition, ...]
     models: tuple[ModelDefinition, ...]
+
+    def event(self, name: str) -> EventDefinition:
+        """Return the event called ``name``.
+
+        Raises:
+            NotDeclared: there is none; the text lists those there are, and the nearest.
+        """
+        return _named("event", self, name, self.events)
+
+    def view(self, name: str, version: int | None = None) -> ViewDefinition:
+        """Return the view called ``name``, its newest version where none is asked for.
+
+        Raises:
+            NotDeclared: there is no such view, or not in that version.
+        """
+        newest = _named("view", self, name, sorted(self.views, key=lambda each: -each.version))
+        if version is None or version == newest.version:
+            return newest
+        versions = {str(each.version): each for each in self.views if each.name == name}
+        if str(version) not in versions:
+            raise not_declared(f"version of view {name}", f"app {self.name}", str(version), versions)
+        return versions[str(version)]
+
+    def model(self, name: str) -> ModelDefinition:
+        """Return the model called ``name``.
+
+        Raises:
+            NotDeclared: there is none; the text lists those there are, and the nearest.
+        """
+        return _named("model", self, name, self.models)
+
+
+def _named(kind: str, app: AppDefinition, name: str, among: Sequence[_Named]) -> _Named:
+    for each in among:
+        if each.name == name:
+            return each
+    raise not_declared(kind, f"app {app.name}", name, dict.fromkeys(each.name for each in among))

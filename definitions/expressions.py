@@ -50,6 +50,7 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
     "==": operator.eq,
     "!=": operator.ne,
+    "else": lambda left, _: left,  # a name's value; the missing one is replaced by ``otherwise``
 }
 OPERATORS = frozenset(_OPERATORS)
 

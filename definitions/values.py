@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 
 from definitions.errors import DefinitionError
@@ -10,7 +11,9 @@ from definitions.errors import DefinitionError
 Value = int | float | bool | str | None
 """A feature, an input or a field of an event, once decoded. ``None`` is "no value"."""
 
-_SPAN = re.compile(r"(\d+)(ms|s|m|h|d)\Z")
+_SPAN = re.compile(r"([0-9]{1,15})(ms|s|m|h|d)")
+_SHOWN_CHARACTERS = 80
+LONGEST_SPAN_MS = 3_650 * 86_400_000
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -23,14 +26,52 @@ class ValueType(StrEnum):
     CATEGORY = "category"
     TIME = "time"  # fields of events only: RFC 3339 with offset, or integer epoch ms
 
+    @property
+    def written(self) -> str:
+        """How authors write the type: a category is a ``str``."""
+        return {"category": "str", "time": "datetime"}.get(self.value, self.value)
+
+
+PLAIN_TYPES: Mapping[ValueType, frozenset[type]] = {
+    ValueType.INT: frozenset({int}),
+    ValueType.FLOAT: frozenset({float, int}),
+    ValueType.BOOL: frozenset({bool}),
+    ValueType.CATEGORY: frozenset({str}),
+    ValueType.TIME: frozenset({int}),
+}
+"""The Python types that a decoded value of each type may have. A bool is no number, an int serves as a float."""
+
+LARGEST_NUMBER = 3.4028234663852886e38
+"""The largest float32: a larger number would be an infinity in a model's matrix."""
+
+
+def misfit(kind: ValueType, value: object) -> str:
+    """Return why ``value`` is no value of ``kind``, ``expected float, got 'x'``; nothing where it is one, or None."""
+    if value is None:
+        return ""
+    if type(value) not in PLAIN_TYPES[kind]:
+        return f"expected {kind.written}, got {shown(value)}"
+    if isinstance(value, int | float) and not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+        return f"expected a finite number, got {shown(value)}"
+    return ""
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it, cut at 80 characters."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+
 
 def parse_span(text: str, *, where: str) -> int:
     """Return the length in milliseconds of a span such as ``"90s"``, ``"15m"``, ``"24h"`` or ``"7d"``.
 
     Raises:
-        DefinitionError: the text is no span, or an empty one.
+        DefinitionError: the text is no span, an empty one, or one of more than ten years.
     """
-    match = _SPAN.match(text)
+    match = _SPAN.fullmatch(text) if isinstance(text, str) else None
     if match is None or int(match[1]) == 0:
         raise DefinitionError(f"cannot read span: {where}: expected a number and ms, s, m, h or d, got {text!r}")
-    return int(match[1]) * _UNIT_MS[match[2]]
+    length_ms = int(match[1]) * _UNIT_MS[match[2]]
+    if length_ms > LONGEST_SPAN_MS:
+        raise DefinitionError(f"cannot read span: {where}: expected at most 3650d, got {text!r}")
+    return length_ms

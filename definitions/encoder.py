@@ -1,0 +1,144 @@
+"""The one encoder from a model's vector to numbers, frozen in the release.
+
+Training, the offline learner, the online learner and a replay all go through it, so that no second mapping can differ.
+A vector is a sequence of values in the order of `ModelDefinition.inputs`.
+
+=============  ==============================================  =====================================
+value          `Encoder.matrix` (XGBoost)                      `Encoder.mapping` (River)
+=============  ==============================================  =====================================
+None           NaN, which is XGBoost's "missing"               the key is left out
+int, float     the number, as float32                          the number, as float
+bool           0.0 or 1.0                                      0.0 or 1.0
+category       its place in the sorted training vocabulary     ``name=value``: 1.0
+unseen         NaN                                             ``name=value``: 1.0, a new key
+=============  ==============================================  =====================================
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from definitions.declared import Input
+from definitions.errors import VectorError
+from definitions.values import LARGEST_NUMBER, PLAIN_TYPES, Value, ValueType, misfit
+
+Vector = Sequence[Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """Maps vectors of ``inputs`` to numbers; ``vocabularies`` holds each category's training values, sorted.
+
+    An input that is a category and has no vocabulary has never been seen: its codes are all missing.
+
+    Example:
+        >>> inputs = (Input("distance", ValueType.FLOAT), Input("carrier", ValueType.CATEGORY))
+        >>> encoder = Encoder.fit(inputs, [[100.0, "UA"], [None, "AA"]])
+        >>> encoder.matrix([[1.5, "UA"], [None, "ZZ"]]).tolist()
+        [[1.5, 1.0], [nan, nan]]
+        >>> encoder.mapping([1.5, "ZZ"])
+        {'distance': 1.5, 'carrier=ZZ': 1.0}
+    """
+
+    inputs: tuple[Input, ...]
+    vocabularies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    _codes: tuple[tuple[int, Mapping[str, int]], ...] = field(init=False, repr=False, compare=False)
+    _accepted: tuple[frozenset[type], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        codes = tuple(
+            (index, {value: code for code, value in enumerate(self.vocabularies.get(each.name, ()))})
+            for index, each in enumerate(self.inputs)
+            if each.type is ValueType.CATEGORY
+        )
+        object.__setattr__(self, "_codes", codes)
+        object.__setattr__(self, "_accepted", tuple(PLAIN_TYPES[each.type] for each in self.inputs))
+
+    @classmethod
+    def fit(cls, inputs: Sequence[Input], vectors: Sequence[Vector]) -> Encoder:
+        """Return the encoder whose vocabularies are the categories that ``vectors`` contain.
+
+        Raises:
+            VectorError: a vector is not one of ``inputs``.
+        """
+        unfitted = cls(tuple(inputs))
+        seen: dict[int, set[Value]] = {index: set() for index, _ in unfitted._codes}
+        for vector in vectors:
+            unfitted.check(vector)
+            for index, values in seen.items():
+                values.add(vector[index])
+        vocabularies = {inputs[index].name: _sorted_texts(values) for index, values in seen.items()}
+        return cls(unfitted.inputs, vocabularies)
+
+    @classmethod
+    def from_json(cls, data: bytes | str) -> Encoder:
+        """Return the encoder that `to_json` wrote."""
+        frozen = json.loads(data)
+        inputs = tuple(Input(name, ValueType(kind), view, feature) for name, kind, view, feature in frozen["inputs"])
+        return cls(inputs, {name: tuple(values) for name, values in frozen["vocabularies"].items()})
+
+    def to_json(self) -> bytes:
+        """Return the encoder as canonical JSON: equal encoders give equal bytes."""
+        inputs = [[each.name, str(each.type), each.view, each.feature] for each in self.inputs]
+        frozen = {"inputs": inputs, "vocabularies": {name: list(self.vocabularies[name]) for name in self.vocabularies}}
+        return json.dumps(frozen, sort_keys=True, separators=(",", ":")).encode()
+
+    def check(self, vector: Vector) -> None:
+        """Refuse a vector that a model must not see.
+
+        Raises:
+            VectorError: its length or a type differs, or a number is not finite or beyond float32.
+
+        Cost: 0.14 µs a value.
+        """
+        if len(vector) != len(self.inputs):
+            raise VectorError(f"cannot read vector: expected {len(self.inputs)} values, got {len(vector)}")
+        for index, value in enumerate(vector):
+            if value is None:
+                continue
+            kind = type(value)
+            right = kind in self._accepted[index]
+            if right and kind is not str:
+                right = -LARGEST_NUMBER <= value <= LARGEST_NUMBER  # type: ignore[operator]  # a number or a bool
+            if not right:
+                each = self.inputs[index]
+                raise VectorError(f"cannot read vector: {each.name}: {misfit(each.type, value)}")
+
+    def matrix(self, vectors: Sequence[Vector]) -> NDArray[np.float32]:
+        """Return checked vectors as float32, shape (rows, inputs).
+
+        Does not check: a number that is not finite would reach the model.
+
+        Cost: 0.05 µs a value in micro-batches of 8 and more, 2 µs for a single row of 20.
+        """
+        rows = [list(vector) for vector in vectors]
+        for index, codes in self._codes:
+            for row in rows:
+                row[index] = codes.get(row[index])  # type: ignore[arg-type]  # a category, or None
+        return np.array(rows, dtype=np.float32).reshape(len(rows), len(self.inputs))
+
+    def mapping(self, vector: Vector) -> dict[str, float]:
+        """Return one checked vector as River takes it.
+
+        Does not check: a number that is not finite would poison a scaler for ever.
+
+        Cost: 0.2 µs a value.
+        """
+        mapped: dict[str, float] = {}
+        for each, value in zip(self.inputs, vector, strict=True):
+            if value is None:
+                continue
+            if type(value) is str:
+                mapped[f"{each.name}={value}"] = 1.0
+            else:
+                mapped[each.name] = float(value)
+        return mapped
+
+
+def _sorted_texts(values: set[Value]) -> tuple[str, ...]:
+    return tuple(sorted(value for value in values if isinstance(value, str)))

@@ -1,0 +1,82 @@
+"""``hr.Label``: the truth that comes later, and how long it is waited for."""
+
+from __future__ import annotations
+
+from definitions.declared import Field, LabelDefinition
+from definitions.declaring import Declaring, author_line
+from definitions.events import Event, declared_field, key_field
+from definitions.terms import FieldTerm, Term, article
+from definitions.values import Value, ValueType, parse_span, shown
+
+_TRUTHS = (ValueType.BOOL, ValueType.INT, ValueType.FLOAT)
+
+
+class Label:
+    """The truth of a prediction, brought by an event.
+
+    Args:
+        event: the event that brings it.
+        key: the event's field that equals the prediction's ``label_key``.
+        value: a field of the event or an expression of its fields, a bool or a number: ``Arrived.delay_min > 15``.
+        within: how long after the prediction it is waited for, in event time.
+        otherwise: the label of a prediction whose horizon passed without one; ``"drop"`` makes no example of it.
+    """
+
+    __slots__ = ("definition", "where")
+
+    def __init__(
+        self,
+        event: type[Event],
+        *,
+        key: str,
+        value: float | Term | None,
+        within: str,
+        otherwise: float | str = "drop",
+    ) -> None:
+        self.where = author_line()
+        declaring = Declaring("label", self.where)
+        if not (isinstance(event, type) and issubclass(event, Event) and event is not Event):
+            raise declaring.refusal("a class of hr.Event", shown(event))
+        on = event.definition
+        truth = _value(declaring, event, value)
+        self.definition = LabelDefinition(
+            event=on,
+            key=_key(declaring, declared_field(declaring, on.fields, key, "key", on.name)).name,
+            value=truth.expression(lambda term: _named(declaring, event, term)),
+            within_ms=parse_span(within, where=self.where),
+            otherwise=_otherwise(declaring, truth, otherwise),
+        )
+
+
+def _key(declaring: Declaring, field: Field) -> Field:
+    if field.nullable:
+        raise declaring.refusal("key= to be never null", f"{field.name} | None", "remove | None")
+    return key_field(declaring, field, "key")
+
+
+def _value(declaring: Declaring, event: type[Event], value: object) -> Term:
+    mend = f"as in {event.__name__}.delay > 15"
+    if not isinstance(value, Term):
+        raise declaring.refusal("value= to be an expression of the event's fields", shown(value), mend)
+    if value.type not in _TRUTHS:
+        raise declaring.refusal("value= to be a bool or a number", f"{value!r}, {article(value.type)}", mend)
+    return value
+
+
+def _named(declaring: Declaring, event: type[Event], term: Term) -> str | None:
+    if isinstance(term, FieldTerm):
+        if term.event is event.definition:
+            return term.field.name
+        raise declaring.refusal(f"value= to read fields of {event.definition.name}", repr(term))
+    if hasattr(term, "view") or hasattr(term, "windowed"):
+        raise declaring.refusal(f"value= to read fields of {event.definition.name}", f"the feature {term!r}")
+    return None
+
+
+def _otherwise(declaring: Declaring, truth: Term, otherwise: object) -> Value:
+    if otherwise == "drop":
+        return None
+    accepted: tuple[type, ...] = (bool,) if truth.type is ValueType.BOOL else (int, float)
+    if type(otherwise) not in accepted:
+        raise declaring.refusal(f'otherwise= to be "drop" or {article(truth.type)}, as the value is', shown(otherwise))
+    return otherwise  # type: ignore[return-value]  # one of the accepted types

@@ -1,0 +1,232 @@
+"""Valid definitions for tests: say only what matters to the test, the rest is filled in.
+
+Definitions are plain values, so a test may also build its own; these keep digests true to what they are built from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from definitions.declared import (
+    Aggregate,
+    AppDefinition,
+    EventDefinition,
+    Feature,
+    Field,
+    Input,
+    LabelDefinition,
+    LearnerDefinition,
+    ModelDefinition,
+    RouteDefinition,
+    ViewDefinition,
+    Window,
+)
+from definitions.expressions import Constant, Name, Operation
+from definitions.identity import model_digest, view_digest
+from definitions.values import Value, ValueType, parse_span
+
+EVENTS = """\
+from datetime import datetime
+import headrace as hr
+class Departed(hr.Event, topic="flights.departed", id="flight_id", at="departed_at", disorder="15m"):
+    flight_id: str; origin: str; dest: str; tail: str | None
+    delay_min: float; seats: int | None
+    diverted: bool; departed_at: datetime
+class Arrived(hr.Event, topic="flights.arrived", id="flight_id", at="arrived_at", disorder="1h"):
+    flight_id: str; delay_min: float; late: bool; gate: str; arrived_at: datetime
+"""
+"""The first lines of an author's module, for `declare`: two events, in 8 lines."""
+
+VIEW = """\
+class OriginTraffic(hr.Features, on=Departed, by="origin", version=1, owner="ops-ml"):
+    flights = hr.count().over("1h", "24h")
+    delay = hr.mean(Departed.delay_min).over("1h", "24h")
+    worsening = delay["1h"] - delay["24h"]
+"""
+"""A view for an author's module, in 4 lines."""
+
+_GRIDS = 60
+
+
+def declare(*source: str) -> dict[str, Any]:
+    """Run the sources as one author's module, ``app.py``, and return what it defines."""
+    module: dict[str, Any] = {"__name__": "app"}
+    code = compile("".join(source), "/home/author/app.py", "exec", dont_inherit=True)
+    exec(code, module)  # noqa: S102  # it is the author's module
+    return module
+
+
+def event_definition(**changes: Any) -> EventDefinition:
+    """Return the event ``departed`` of the topic ``flights.departed``, with ``changes``."""
+    departed = EventDefinition(
+        name="departed",
+        topic="flights.departed",
+        fields=(
+            Field("flight_id", ValueType.CATEGORY),
+            Field("origin", ValueType.CATEGORY),
+            Field("dest", ValueType.CATEGORY),
+            Field("carrier", ValueType.CATEGORY),
+            Field("tail", ValueType.CATEGORY, nullable=True),
+            Field("delay_min", ValueType.FLOAT),
+            Field("seats", ValueType.INT, nullable=True),
+            Field("departed_at", ValueType.TIME),
+        ),
+        id="flight_id",
+        at="departed_at",
+        key=("flight_id",),
+        disorder_ms=15 * 60_000,
+    )
+    return replace(departed, **changes)
+
+
+def label_event_definition(**changes: Any) -> EventDefinition:
+    """Return the event ``arrived`` of the topic ``flights.arrived``, with ``changes``."""
+    arrived = EventDefinition(
+        name="arrived",
+        topic="flights.arrived",
+        fields=(
+            Field("flight_id", ValueType.CATEGORY),
+            Field("delay_min", ValueType.FLOAT),
+            Field("arrived_at", ValueType.TIME),
+        ),
+        id="flight_id",
+        at="arrived_at",
+        key=("flight_id",),
+        disorder_ms=60 * 60_000,
+    )
+    return replace(arrived, **changes)
+
+
+def window(text: str = "1h", *, every: str | None = None) -> Window:
+    """Return a window such as ``1h``, cut into 60 tiles unless ``every`` says otherwise."""
+    length_ms = parse_span(text, where="a test")
+    return Window(text, length_ms, length_ms // _GRIDS if every is None else parse_span(every, where="a test"))
+
+
+def aggregate(
+    name: str = "flights",
+    kind: str = "count",
+    field: str | None = None,
+    windows: Sequence[Window | str] = ("1h", "24h"),
+) -> Aggregate:
+    """Return an aggregate; windows may be given as text."""
+    return Aggregate(name, kind, field, tuple(window(each) if isinstance(each, str) else each for each in windows))
+
+
+def feature_type(event: EventDefinition, of: Aggregate) -> ValueType:
+    """Return the type of the features of one aggregate."""
+    declared = None if of.field is None else event.field(of.field)
+    if of.kind == "mean":
+        return ValueType.FLOAT
+    if declared is None or (of.kind == "sum" and declared.type is ValueType.BOOL):
+        return ValueType.INT
+    return declared.type
+
+
+def view_definition(
+    *,
+    on: EventDefinition | None = None,
+    by: Sequence[str] = ("origin",),
+    aggregates: Sequence[Aggregate] | None = None,
+    expressions: Sequence[Feature] | None = None,
+    **changes: Any,
+) -> ViewDefinition:
+    """Return the view ``origin_traffic``: flights and mean delay over 1h and 24h, and ``worsening`` from them.
+
+    With ``aggregates`` given there are no expressions, unless they are given too.
+    """
+    event = event_definition() if on is None else on
+    if aggregates is None:
+        aggregates = [aggregate("flights"), aggregate("delay", "mean", "delay_min")]
+        if expressions is None:
+            expression = Operation("-", Name("delay_1h"), Name("delay_24h"))
+            expressions = [Feature("worsening", ValueType.FLOAT, expression=expression)]
+    features = [
+        Feature(f"{each.name}_{span.text}", feature_type(event, each), aggregate=each.name, window=span.text)
+        for each in aggregates
+        for span in each.windows
+    ]
+    view = ViewDefinition(
+        name="origin_traffic",
+        version=1,
+        on=event,
+        by=tuple(by),
+        aggregates=tuple(aggregates),
+        features=(*features, *(expressions or ())),
+        digest="",
+        owner="ops-ml",
+    )
+    view = replace(view, **changes)
+    return view if view.digest else replace(view, digest=view_digest(view))
+
+
+def feature_input(view: ViewDefinition, name: str) -> Input:
+    """Return the model input that reads one feature of a view."""
+    feature = next(each for each in view.features if each.name == name)
+    return Input(f"{view.name}.{name}", feature.type, view.name, name)
+
+
+def request_input(name: str = "distance", kind: ValueType = ValueType.FLOAT) -> Input:
+    """Return a model input that the request carries."""
+    return Input(name, kind)
+
+
+def label_definition(**changes: Any) -> LabelDefinition:
+    """Return the label "arrived more than 15 min late, known within 24h, else dropped", with ``changes``."""
+    label = LabelDefinition(
+        event=label_event_definition(),
+        key="flight_id",
+        value=Operation(">", Name("delay_min"), Constant(15)),
+        within_ms=24 * 3_600_000,
+    )
+    return replace(label, **changes)
+
+
+def river_learner(name: str = "online", factory: Callable[[], object] = object) -> LearnerDefinition:
+    """Return a learner of kind ``river``."""
+    return LearnerDefinition(name, "river", factory=factory)
+
+
+def xgboost_learner(name: str = "offline", parameters: Mapping[str, Value] | None = None) -> LearnerDefinition:
+    """Return a learner of kind ``xgboost``."""
+    return LearnerDefinition(name, "xgboost", parameters=parameters or {"objective": "binary:logistic"})
+
+
+def model_definition(
+    *,
+    views: Sequence[ViewDefinition] | None = None,
+    inputs: Sequence[Input] | None = None,
+    learners: Sequence[LearnerDefinition] | None = None,
+    **changes: Any,
+) -> ModelDefinition:
+    """Return the model ``late``: every feature of its views and two request inputs; champion offline, shadow online.
+
+    With other ``learners`` the first is the champion and the rest are shadows.
+    """
+    read = (view_definition(),) if views is None else tuple(views)
+    named = (xgboost_learner(), river_learner()) if learners is None else tuple(learners)
+    if inputs is None:
+        features = [feature_input(view, each.name) for view in read for each in view.features]
+        inputs = [*features, request_input("distance"), request_input("carrier", ValueType.CATEGORY)]
+    model = ModelDefinition(
+        name="late",
+        version=1,
+        inputs=tuple(inputs),
+        views=read,
+        learners={each.name: each for each in named},
+        route=RouteDefinition(named[0].name, tuple(each.name for each in named[1:])),
+        digest="",
+        label=label_definition(),
+        owner="ops-ml",
+    )
+    model = replace(model, **changes)
+    return model if model.digest else replace(model, digest=model_digest(model))
+
+
+def app_definition(**changes: Any) -> AppDefinition:
+    """Return the app ``flights`` with the events, the view and the model of this module, with ``changes``."""
+    model = model_definition()
+    events = (*(view.on for view in model.views), label_event_definition())
+    return replace(AppDefinition("flights", events, model.views, (model,)), **changes)

@@ -1,0 +1,76 @@
+"""The authors' code as a type checker sees it: what DESIGN's example writes is right, and slips are found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mypy import api
+
+ROOT = Path(__file__).parents[3]
+
+RIGHT = """\
+from datetime import datetime
+
+from river.linear_model import LogisticRegression
+from river.preprocessing import StandardScaler
+
+import headrace as hr
+
+class Departed(hr.Event, topic="flights.departed", id="flight_id", at="departed_at", disorder="15m"):
+    flight_id: str; origin: str; dest: str; carrier: str; tail: str | None; delay_min: float; departed_at: datetime
+
+class Arrived(hr.Event, topic="flights.arrived", id="flight_id", at="arrived_at", key=("flight_id",)):
+    flight_id: str; delay_min: float; arrived_at: datetime
+
+class OriginTraffic(hr.Features, on=Departed, by="origin", version=1, owner="ops-ml", tags=["traffic"]):
+    flights   = hr.count().over("1h", "3h", "24h")
+    delay     = hr.mean(Departed.delay_min).over("1h", "24h", every="1m")
+    tail      = hr.last(Departed.tail).over("24h")
+    worsening = delay["1h"] - delay["24h"]
+    calm      = (1 - delay["1h"] / delay["24h"]).else_(0.0) < 0.5
+
+class Late(hr.Model, version=1, timeout="1s"):
+    features = [
+        OriginTraffic.flights["1h"],
+        OriginTraffic.worsening,
+        hr.request("distance", float),
+        hr.request("carrier", str),
+    ]
+    label    = hr.Label(Arrived, key="flight_id", value=Arrived.delay_min > 15, within="24h", otherwise="drop")
+    online   = hr.river(lambda: StandardScaler() | LogisticRegression())
+    offline  = hr.xgboost(objective="binary:logistic")
+    route    = hr.Route(champion="offline", shadow=["online"])
+"""
+
+WRONG = """
+class Seen(hr.Event, topic="seen", id="id", at="at", disordr="15m"):
+    id: str; at: datetime
+
+class Unplaced(hr.Event, id="id", at="at"):
+    id: str; at: datetime
+
+class Origins(hr.Features, on=Departed, by="origin", version="1"):
+    n = hr.mean(Departed.origin).over("1h")
+    m = hr.max(Departed.delay).over("1h")
+"""
+
+
+def _errors(tmp_path: Path, source: str) -> tuple[str, int]:
+    path = tmp_path / "app.py"
+    path.write_text(source)
+    out, failed, code = api.run(["--strict", "--config-file", str(ROOT / "pyproject.toml"), str(path)])
+    assert not failed
+    return out, code
+
+
+def test_a_type_checker_accepts_the_example_and_finds_slips(tmp_path: Path) -> None:
+    assert _errors(tmp_path, RIGHT) == ("Success: no issues found in 1 source file\n", 0)
+
+    out, _ = _errors(tmp_path, RIGHT + WRONG)
+
+    assert 'Unexpected keyword argument "disordr"' in out
+    assert 'Missing named argument "topic"' in out
+    assert 'Argument "version" to "__init_subclass__" of "Features" has incompatible type "str"' in out
+    assert 'Argument 1 to "mean" has incompatible type "str"' in out
+    assert '"type[Departed]" has no attribute "delay"' in out
+    assert "Found 5 errors" in out

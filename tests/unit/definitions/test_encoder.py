@@ -1,0 +1,149 @@
+"""The one encoder: what the offline and the online learner see of the same vector."""
+
+from __future__ import annotations
+
+import math
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from definitions.declared import Input
+from definitions.encoder import Encoder
+from definitions.errors import VectorError
+from definitions.values import LARGEST_NUMBER, Value, ValueType
+
+INPUTS = (
+    Input("traffic.flights_1h", ValueType.INT, "traffic", "flights_1h"),
+    Input("distance", ValueType.FLOAT),
+    Input("weekend", ValueType.BOOL),
+    Input("carrier", ValueType.CATEGORY),
+    Input("tail", ValueType.CATEGORY),
+)
+
+categories = st.text(max_size=3)
+vectors = st.tuples(
+    st.none() | st.integers(-(2**60), 2**60),
+    st.none() | st.floats(-LARGEST_NUMBER, LARGEST_NUMBER) | st.integers(-1000, 1000),
+    st.none() | st.booleans(),
+    st.none() | categories,
+    st.none() | categories,
+)
+
+
+def float32(value: float) -> float:
+    """Return a number as float32 holds it, found without numpy."""
+    rounded: float = struct.unpack("f", struct.pack("f", value))[0]
+    return rounded
+
+
+def expected_cell(value: Value, vocabulary: list[str]) -> float:
+    """Return what a matrix has to hold for one value: the oracle."""
+    if value is None or (isinstance(value, str) and value not in vocabulary):
+        return math.nan
+    return float32(float(vocabulary.index(value) if isinstance(value, str) else value))
+
+
+@given(training=st.lists(vectors, max_size=8), served=st.lists(vectors, max_size=8))
+def test_the_matrix_holds_numbers_and_codes_of_the_sorted_training_vocabulary(
+    training: list[tuple[Value, ...]], served: list[tuple[Value, ...]]
+) -> None:
+    encoder = Encoder.fit(INPUTS, training)
+
+    matrix = encoder.matrix(served)
+
+    vocabularies = [sorted({v[i] for v in training if isinstance(v[i], str)}) for i in range(len(INPUTS))]  # type: ignore[type-var]
+    expected = [[expected_cell(v[i], vocabularies[i]) for i in range(len(INPUTS))] for v in served]  # type: ignore[arg-type]
+    assert matrix.dtype == np.float32
+    assert matrix.shape == (len(served), len(INPUTS))
+    np.testing.assert_array_equal(matrix, np.array(expected, dtype=np.float64).reshape(matrix.shape))
+
+
+@given(vector=vectors)
+def test_the_mapping_leaves_out_none_and_spreads_categories(vector: tuple[Value, ...]) -> None:
+    mapping = Encoder(INPUTS).mapping(vector)
+
+    expected: dict[str, float] = {}
+    for each, value in zip(INPUTS, vector, strict=True):
+        if isinstance(value, str):
+            expected[each.name + "=" + value] = 1.0
+        elif value is not None:
+            expected[each.name] = float(value)
+    assert mapping == expected
+    assert all(type(number) is float for number in mapping.values())
+
+
+@given(training=st.lists(vectors, max_size=8), served=vectors)
+def test_a_frozen_encoder_is_the_same_encoder(training: list[tuple[Value, ...]], served: tuple[Value, ...]) -> None:
+    encoder = Encoder.fit(INPUTS, training)
+
+    thawed = Encoder.from_json(encoder.to_json())
+
+    assert thawed == encoder
+    assert thawed.to_json() == encoder.to_json()
+    assert thawed.matrix([served]).tobytes() == encoder.matrix([served]).tobytes()
+
+
+@given(training=st.lists(vectors, max_size=8), seed=st.randoms(use_true_random=False))
+def test_the_order_of_training_does_not_matter(training: list[tuple[Value, ...]], seed: object) -> None:
+    shuffled = list(training)
+    seed.shuffle(shuffled)  # type: ignore[attr-defined]
+
+    assert Encoder.fit(INPUTS, shuffled).to_json() == Encoder.fit(INPUTS, training + training).to_json()
+
+
+@given(rows=st.lists(vectors, max_size=8))
+def test_a_batch_is_its_rows_and_leaves_them_alone(rows: list[tuple[Value, ...]]) -> None:
+    encoder = Encoder.fit(INPUTS, rows)
+    given_rows = [list(row) for row in rows]
+
+    matrix = encoder.matrix(given_rows)
+
+    assert given_rows == [list(row) for row in rows]
+    assert matrix.tobytes() == b"".join(encoder.matrix([row]).tobytes() for row in rows)
+
+
+@given(vector=vectors)
+def test_a_checked_vector_reaches_no_model_as_an_infinity(vector: tuple[Value, ...]) -> None:
+    encoder = Encoder.fit(INPUTS, [vector])
+
+    encoder.check(vector)
+
+    assert not np.isinf(encoder.matrix([vector])).any()
+    assert all(math.isfinite(number) for number in encoder.mapping(vector).values())
+
+
+@pytest.mark.parametrize(
+    ("vector", "said"),
+    [
+        ((1, 2.0, True, "UA"), "cannot read vector: expected 5 values, got 4"),
+        ((1, math.nan, True, "UA", None), "cannot read vector: distance: expected a finite number, got nan"),
+        ((1, math.inf, True, "UA", None), "cannot read vector: distance: expected a finite number, got inf"),
+        ((1, -1e39, True, "UA", None), "cannot read vector: distance: expected a finite number, got -1e+39"),
+        ((10**40, 1.0, True, "UA", None), "cannot read vector: traffic.flights_1h: expected a finite number, got 1000"),
+        ((1.0, 1.0, True, "UA", None), "cannot read vector: traffic.flights_1h: expected int, got 1.0"),
+        ((True, 1.0, True, "UA", None), "cannot read vector: traffic.flights_1h: expected int, got True"),
+        ((1, "x", True, "UA", None), "cannot read vector: distance: expected float, got 'x'"),
+        ((1, 1.0, 1, "UA", None), "cannot read vector: weekend: expected bool, got 1"),
+        ((1, 1.0, True, 7, None), "cannot read vector: carrier: expected str, got 7"),
+        ((1, [1.0], True, "UA", None), "cannot read vector: distance: expected float, got [1.0]"),
+    ],
+)
+def test_what_a_model_must_not_see_is_refused_naming_the_input(vector: tuple[Value, ...], said: str) -> None:
+    encoder = Encoder(INPUTS)
+
+    with pytest.raises(VectorError) as refused:
+        encoder.check(vector)
+    with pytest.raises(VectorError):
+        Encoder.fit(INPUTS, [vector])
+
+    assert str(refused.value).startswith(said)
+
+
+def test_the_vocabulary_of_training_decides_the_codes() -> None:
+    encoder = Encoder.fit(INPUTS[3:4], [["UA"], ["AA"], [None], ["UA"]])
+
+    assert encoder.vocabularies == {"carrier": ("AA", "UA")}
+    assert str(encoder.matrix([["AA"], ["UA"], ["B6"], [None]]).tolist()) == "[[0.0], [1.0], [nan], [nan]]"

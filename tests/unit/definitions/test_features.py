@@ -1,0 +1,239 @@
+"""What `hr.Features` reads from a class, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from definitions.declared import Aggregate, Feature, Window
+from definitions.errors import DefinitionError
+from definitions.expressions import Constant, Name, Operation
+from definitions.values import ValueType
+from tests.builders import EVENTS, VIEW, declare
+
+HOUR, DAY = 3_600_000, 86_400_000
+
+
+def view(*lines: str, keywords: str = 'on=Departed, by="origin", version=1', name: str = "V") -> str:
+    """Return a view whose class statement is line 9 of the module, its first attribute line 10."""
+    return "\n    ".join([f"class {name}(hr.Features, {keywords}):", *lines]) + "\n"
+
+
+def refusal(*source: str) -> str:
+    """Return the text with which the author's module is refused."""
+    with pytest.raises(DefinitionError) as refused:
+        declare(EVENTS, *source)
+    return str(refused.value)
+
+
+def test_a_class_becomes_its_definition() -> None:
+    declared = declare(EVENTS, VIEW)["OriginTraffic"].definition
+
+    hour, day = Window("1h", HOUR, 60_000), Window("24h", DAY, 24 * 60_000)
+    assert (declared.name, declared.version, declared.owner, declared.by) == (
+        "origin_traffic",
+        1,
+        "ops-ml",
+        ("origin",),
+    )
+    assert declared.aggregates == (
+        Aggregate("flights", "count", None, (hour, day)),
+        Aggregate("delay", "mean", "delay_min", (hour, day)),
+    )
+    assert declared.features == (
+        Feature("flights_1h", ValueType.INT, aggregate="flights", window="1h"),
+        Feature("flights_24h", ValueType.INT, aggregate="flights", window="24h"),
+        Feature("delay_1h", ValueType.FLOAT, aggregate="delay", window="1h"),
+        Feature("delay_24h", ValueType.FLOAT, aggregate="delay", window="24h"),
+        Feature("worsening", ValueType.FLOAT, expression=Operation("-", Name("delay_1h"), Name("delay_24h"))),
+    )
+    assert declared.key == f"origin_traffic.v1.{declared.digest}"
+
+
+def test_the_entity_may_be_named_by_several_fields_and_the_docstring_describes() -> None:
+    keywords = 'on=Departed, by=("origin", "dest"), version=2, tags=["traffic"]'
+    declared = declare(
+        EVENTS, view('"""Both ways.\n\n    And back."""', 'n = hr.count().over("1h")', keywords=keywords)
+    )
+
+    definition = declared["V"].definition
+
+    assert definition.by == ("origin", "dest")
+    assert definition.tags == ("traffic",)
+    assert definition.description == "Both ways.\n\nAnd back."
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "kind"),
+    [
+        ("hr.count()", ValueType.INT),
+        ("hr.sum(Departed.seats)", ValueType.INT),
+        ("hr.sum(Departed.delay_min)", ValueType.FLOAT),
+        ("hr.sum(Departed.diverted)", ValueType.INT),
+        ("hr.mean(Departed.seats)", ValueType.FLOAT),
+        ("hr.mean(Departed.diverted)", ValueType.FLOAT),
+        ("hr.min(Departed.seats)", ValueType.INT),
+        ("hr.max(Departed.delay_min)", ValueType.FLOAT),
+        ("hr.last(Departed.tail)", ValueType.CATEGORY),
+        ("hr.last(Departed.diverted)", ValueType.BOOL),
+    ],
+)
+def test_an_aggregates_type_follows_from_its_field(aggregate: str, kind: ValueType) -> None:
+    declared = declare(EVENTS, view(f'a = {aggregate}.over("1h")'))["V"].definition
+
+    assert declared.features[0].type is kind
+
+
+@pytest.mark.parametrize(
+    ("over", "grid_ms"),
+    [
+        ('"1h"', 60_000),
+        ('"24h", every="15m"', 900_000),
+        ('"1s"', 10),  # 60 does not divide it, 100 does
+        ('"7ms"', 1),
+        ('"1h", every="1h"', HOUR),
+    ],
+)
+def test_a_window_is_cut_into_60_tiles_or_as_the_author_says(over: str, grid_ms: int) -> None:
+    declared = declare(EVENTS, view(f"a = hr.count().over({over})"))["V"].definition
+
+    assert declared.aggregates[0].windows[0].grid_ms == grid_ms
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected", "kind"),
+    [
+        ('n["1h"] + 1', Operation("+", Name("n_1h"), Constant(1)), ValueType.INT),
+        ('1 - n["1h"]', Operation("-", Constant(1), Name("n_1h")), ValueType.INT),
+        ('n["1h"] * 0.5', Operation("*", Name("n_1h"), Constant(0.5)), ValueType.FLOAT),
+        ('n["1h"] / n["1h"]', Operation("/", Name("n_1h"), Name("n_1h")), ValueType.FLOAT),
+        ('n["1h"] > d["1h"]', Operation(">", Name("n_1h"), Name("d_1h")), ValueType.BOOL),
+        ('t["1h"] == "N1"', Operation("==", Name("t_1h"), Constant("N1")), ValueType.BOOL),
+        ('t["1h"] != "N1"', Operation("!=", Name("t_1h"), Constant("N1")), ValueType.BOOL),
+        ('(n["1h"] / 2).else_(0)', Operation("/", Name("n_1h"), Constant(2), otherwise=0), ValueType.FLOAT),
+        ('d["1h"].else_(0.0)', Operation("else", Name("d_1h"), Constant(0.0), otherwise=0.0), ValueType.FLOAT),
+        ('n["1h"].else_(0.5)', Operation("else", Name("n_1h"), Constant(0.5), otherwise=0.5), ValueType.FLOAT),
+        (
+            't["1h"].else_("none")',
+            Operation("else", Name("t_1h"), Constant("none"), otherwise="none"),
+            ValueType.CATEGORY,
+        ),
+        ('n["1h"]', Name("n_1h"), ValueType.INT),
+        ("w + 1", Operation("+", Name("w"), Constant(1)), ValueType.FLOAT),
+    ],
+)
+def test_expressions_are_what_the_author_wrote(expression: str, expected: object, kind: ValueType) -> None:
+    declared = declare(
+        EVENTS,
+        view(
+            'n = hr.count().over("1h")',
+            'd = hr.mean(Departed.delay_min).over("1h")',
+            't = hr.last(Departed.tail).over("1h")',
+            'w = d["1h"] * 2',
+            f"e = {expression}",
+        ),
+    )["V"].definition
+
+    feature = declared.features[-1]
+
+    assert (feature.name, feature.expression, feature.type) == ("e", expected, kind)
+
+
+COUNT = 'n = hr.count().over("1h")'
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (
+            view(COUNT, keywords='on=Departed, by="orgin", version=1'),
+            ":9: expected by= to be a field of departed, one of",
+        ),
+        (view(COUNT, keywords='on=Departed, by="orgin", version=1'), "got 'orgin'; did you mean 'origin'?"),
+        (
+            view(COUNT, keywords='on=Departed, by="delay_min", version=1'),
+            "by= to be a str or an int, got delay_min, a float",
+        ),
+        (view(COUNT, keywords="on=Departed, by=(), version=1"), "expected by= to be a name or a tuple of names"),
+        (view(COUNT, keywords='on=5, by="origin", version=1'), "expected on= to be a class of hr.Event, got 5"),
+        (view(COUNT, keywords='on=Departed, by="origin"'), ":9: expected the keyword version=, got none"),
+        (
+            view(COUNT, keywords='on=Departed, by="origin", version="1"'),
+            "version= to be a whole number from 1 on, got '1'",
+        ),
+        (view(COUNT, keywords='on=Departed, by="origin", version=True'), "version= to be a whole number from 1 on"),
+        (view(COUNT, keywords='on=Departed, by="origin", version=1, ownr="x"'), "got ownr=; did you mean 'owner'?"),
+        (
+            view(COUNT, keywords='on=Departed, by="origin", version=1, tags="x"'),
+            "tags= to be a tuple of texts, got 'x'",
+        ),
+        (view("pass"), ":9: expected at least one feature, got none"),
+        (view("n = hr.count()"), ':10: expected n over windows, got hr.count(); write .over("1h")'),
+        (view("n = 5"), ":9: expected n to be an aggregate or an expression, got 5; or name it _n"),
+        (view("m = hr.mean(Departed.tail)"), ":10: expected a field of type int or float or bool, got departed.tail"),
+        (view("m = hr.max(Departed.diverted)"), ":10: expected a field of type int or float, got departed.diverted"),
+        (view("m = hr.last(Departed.departed_at)"), ":10: expected a field of type int or float or bool or str"),
+        (
+            view('m = hr.mean("delay_min")'),
+            ":10: expected a field of an event, got 'delay_min'; write hr.mean(Event.field)",
+        ),
+        (
+            view('m = hr.mean(Arrived.delay_min).over("1h")'),
+            ":10: expected m to read a field of departed, got arrived.",
+        ),
+        (view('n = hr.count().over("1h", every="7m")'), ":10: expected every= to divide the window 1h, got '7m'"),
+        (view('n = hr.count().over("1h", every="2h")'), ":10: expected every= to divide the window 1h, got '2h'"),
+        (view('n = hr.count().over("0h")'), "app.py:10: expected a number and ms, s, m, h or d, got '0h'"),
+        (view("n = hr.count().over(3600)"), "app.py:10: expected a number and ms, s, m, h or d, got 3600"),
+        (view("n = hr.count().over()"), ":10: expected over() to name a window, got none"),
+        (view('n = hr.count().over("1h", "24h", "60m")'), ":10: expected each window once, got 1h and 60m"),
+        (view(COUNT, 'e = n["2h"]'), ":11: expected one of 1h, got '2h'"),
+        (
+            view(COUNT, 't = hr.last(Departed.tail).over("1h")', 'e = t["1h"] - n["1h"]'),
+            ":12: expected numbers on both",
+        ),
+        (view(COUNT, 't = hr.last(Departed.tail).over("1h")', 'e = t["1h"] - n["1h"]'), "got a str - an int"),
+        (view(COUNT, 'e = n["1h"] == "many"'), ":11: expected values that can be compared, got an int == a str"),
+        (view(COUNT, 'e = n["1h"] + None'), ":11: expected a number, a text or a term, got None"),
+        (view(COUNT, 'e = n["1h"] + float("nan")'), ":11: expected a number, a text or a term, got nan"),
+        (view(COUNT, 'e = n["1h"].else_("x")'), ":11: expected else_ to give an int, as hr.count()['1h'] is, got 'x'"),
+        (
+            view(COUNT, "e = Departed.delay_min"),
+            ":9: expected e to read features, got the field departed.delay_min; write",
+        ),
+        (
+            view(COUNT, 'e = n["1h"] - Departed.delay_min'),
+            ":11: expected e to read features, got the field departed.delay_min",
+        ),
+        (
+            view('e = hr.count().over("1h")["1h"] + 1'),
+            ":10: expected e to read this view's features, got hr.count()['1h']",
+        ),
+        (view(COUNT, "n_1h = n['1h'] + 1"), ":11: expected each feature name once, got n_1h twice"),
+        (view(COUNT, "m = n"), "expected m to be an aggregate of its own, got one that has a name"),
+        (view(f'{"n" * 62} = hr.count().over("1h")'), ":10: expected a name of at most 64 characters"),
+        (view(COUNT, name="Lambda"), ":9: expected a name, got the Python keyword 'lambda'"),
+        (view('definition = hr.count().over("1h")'), "expected a name other than definition"),
+    ],
+)
+def test_a_wrong_view_is_refused_with_its_line_and_the_mend(source: str, text: str) -> None:
+    said = refusal(source)
+
+    assert text in said
+    assert "app.py:" in said
+
+
+def test_an_expression_reads_its_own_view_only() -> None:
+    other = view(COUNT, 'e = n["1h"] - OriginTraffic.flights["1h"]')
+
+    said = refusal(VIEW, other)
+
+    assert (
+        "cannot declare view V: app.py:15: expected e to read this view's features, got origin_traffic.flights_1h"
+        in said
+    )
+
+
+def test_a_view_derives_from_features_alone() -> None:
+    said = refusal(VIEW, 'class V(OriginTraffic, on=Departed, by="origin", version=1):\n    pass\n')
+
+    assert "expected hr.Features as the only base, got ['OriginTraffic']" in said

@@ -1,0 +1,197 @@
+"""What `hr.Model`, `hr.Label`, `hr.Route` and the learners read, and what they refuse."""
+
+from __future__ import annotations
+
+import pytest
+
+from definitions.declared import Input, RouteDefinition
+from definitions.errors import DefinitionError
+from definitions.expressions import Constant, Name, Operation
+from definitions.values import ValueType
+from tests.builders import EVENTS, VIEW, declare
+
+PARTS = {
+    "features": '[OriginTraffic.flights["1h"], OriginTraffic.worsening, hr.request("distance", float)]',
+    "label": 'hr.Label(Arrived, key="flight_id", value=Arrived.delay_min > 15, within="24h", otherwise="drop")',
+    "online": "hr.river(lambda: object())",
+    "offline": 'hr.xgboost(objective="binary:logistic", max_depth=6)',
+    "route": 'hr.Route(champion="offline", shadow=["online"])',
+}
+
+
+def model(keywords: str = "version=1", /, **changes: str | None) -> str:
+    """Return a model whose class statement is line 13 of the module; a part that is None is left out."""
+    parts = {**PARTS, **changes}
+    lines = [f"class Late(hr.Model, {keywords}):", *(f"    {name} = {text}" for name, text in parts.items() if text)]
+    return "\n".join(lines) + "\n"
+
+
+def refusal(source: str) -> str:
+    """Return the text with which the author's module is refused."""
+    with pytest.raises(DefinitionError) as refused:
+        declare(EVENTS, VIEW, source)
+    return str(refused.value)
+
+
+def test_a_class_becomes_its_definition() -> None:
+    module = declare(EVENTS, VIEW, model('version=3, owner="ops-ml", timeout="250ms", tz="America/New_York"'))
+    declared = module["Late"].definition
+
+    assert (declared.key, declared.owner, declared.timeout_ms, declared.tz) == (
+        "late.v3",
+        "ops-ml",
+        250,
+        "America/New_York",
+    )
+    assert declared.inputs == (
+        Input("origin_traffic.flights_1h", ValueType.INT, "origin_traffic", "flights_1h"),
+        Input("origin_traffic.worsening", ValueType.FLOAT, "origin_traffic", "worsening"),
+        Input("distance", ValueType.FLOAT),
+    )
+    assert declared.views == (module["OriginTraffic"].definition,)
+    assert declared.entities == ("origin",)
+    assert declared.route == RouteDefinition("offline", ("online",))
+
+
+def test_learners_are_the_attributes_that_hold_them() -> None:
+    learners = declare(EVENTS, VIEW, model())["Late"].definition.learners
+
+    assert {name: each.kind for name, each in learners.items()} == {"online": "river", "offline": "xgboost"}
+    assert learners["offline"].parameters == {"objective": "binary:logistic", "max_depth": 6}
+    assert learners["online"].factory is not None
+
+
+def test_the_label_is_an_expression_of_its_events_fields() -> None:
+    label = declare(EVENTS, VIEW, model())["Late"].definition.label
+
+    assert label.event.name == "arrived"
+    assert label.value == Operation(">", Name("delay_min"), Constant(15))
+    assert (label.key, label.within_ms, label.otherwise) == ("flight_id", 86_400_000, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "otherwise", "expected"),
+    [
+        ("Arrived.late", "False", False),
+        ("Arrived.delay_min", "0.0", 0.0),
+        ("Arrived.delay_min", "0", 0),
+        ("Arrived.gate == 'A1'", "True", True),
+    ],
+)
+def test_a_prediction_without_a_label_may_get_one(value: str, otherwise: str, expected: object) -> None:
+    text = f'hr.Label(Arrived, key="flight_id", value={value}, within="1d", otherwise={otherwise})'
+
+    assert declare(EVENTS, VIEW, model(label=text))["Late"].definition.label.otherwise == expected
+
+
+def label(**changes: str) -> str:
+    """Return the model with another label."""
+    arguments = {"key": '"flight_id"', "value": "Arrived.late", "within": '"24h"'} | changes
+    event = arguments.pop("event", "Arrived")
+    return model(label=f"hr.Label({event}, {', '.join(f'{name}={text}' for name, text in arguments.items())})")
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (model(features=None), ":13: expected features to be a list of features and request inputs, got none"),
+        (model(features="[]"), ":13: expected features to be a list of features and request inputs, got none"),
+        (
+            model(features="OriginTraffic.worsening"),
+            ":13: expected features to be a list of features and request inputs",
+        ),
+        (model(features="[OriginTraffic.flights]"), 'name a window, as in ["1h"]'),
+        (model(features="[OriginTraffic.worsening * 2]"), "declare the expression as an attribute of its view"),
+        (
+            model(features="[Departed.delay_min]"),
+            ":13: expected features of views and hr.request(…), got departed.delay_min",
+        ),
+        (
+            model(features="[OriginTraffic.worsening] * 2"),
+            ":13: expected each input once, got origin_traffic.worsening twice",
+        ),
+        (model(features='[OriginTraffic.flights["2h"]]'), ":14: expected one of 1h, 24h, got '2h'"),
+        (model(features='[hr.request("class", str)]'), ":14: expected a name, got the Python keyword 'class'"),
+        (
+            model(features='[hr.request("a.b", str)]'),
+            ":14: expected a name of letters, digits and underscores, got 'a.b'",
+        ),
+        (model(features='[hr.request("at", datetime)]'), ":14: expected int, float, bool or str, got datetime"),
+        (model(features='[hr.request("at", "float")]'), ":14: expected int, float, bool or str, got 'float'"),
+        (model(route=None), ':13: expected route to say who answers, got none; write hr.Route(champion="online")'),
+        (model(route="hr.Route()"), ":18: expected champion= to name a learner, got ''"),
+        (model(route='hr.Route(shadow=["online"])'), ":18: expected champion= to name a learner, got ''"),
+        (
+            model(route='hr.Route(champion="ofline")'),
+            ":18: expected route to name one of online, offline, got 'ofline'",
+        ),
+        (model(route='hr.Route(champion="ofline")'), "did you mean 'offline'?"),
+        (model(route='hr.Route(champion="offline", shadow=["x"])'), ":18: expected route to name one of"),
+        (model(route='hr.Route(champion="offline", shadow=["offline"])'), ":18: expected each learner once"),
+        (model(route='hr.Route(champion="offline", shadow="online")'), ":18: expected shadow= to be a tuple of texts"),
+        (model(online=None, offline=None), ":13: expected at least one learner, got none"),
+        (model(online="hr.river(5)"), ":16: expected a function that builds an estimator, got 5"),
+        (model(offline="hr.xgboost(max_depth=[1])"), ":17: expected parameter max_depth to be a number, a text"),
+        (model(offline="hr.xgboost(eta=float('nan'))"), ":17: expected parameter eta to be a number, a text"),
+        (
+            model(lable="5"),
+            ":13: expected attributes features, label, route and learners, got lable = 5; did you mean 'label'?",
+        ),
+        (model(label=None), ":13: expected label to say what is learned, got none"),
+        (model("owner='x'"), ":13: expected the keyword version=, got none"),
+        (model('version=1, timeout="soon"'), "app.py:13: expected a number and ms, s, m, h or d, got 'soon'"),
+        (model('version=1, tz="America"'), ":13: expected tz= to be an IANA time zone, got 'America'"),
+        (model('version=1, tz="../zone"'), ":13: expected tz= to be an IANA time zone, got '../zone'"),
+        (model('version=1, tz=""'), ":13: expected tz= to be an IANA time zone, got ''"),
+        (model("version=1, tz=1"), ":13: expected tz= to be text, got 1"),
+        (model('version=1, tz="Mars"'), ":13: expected tz= to be an IANA time zone, got 'Mars'"),
+        (model('version=1, timout="1s"'), "got timout=; did you mean 'timeout'?"),
+        (label(key='"flight"'), ":15: expected key= to be a field of arrived, one of"),
+        (label(key='"delay_min"'), ":15: expected key= to be a str or an int, got delay_min, a float"),
+        (
+            label(event="Departed", key='"tail"', value="Departed.diverted"),
+            ":15: expected key= to be never null, got tail",
+        ),
+        (label(value="Arrived.gate"), ":15: expected value= to be a bool or a number, got arrived.gate, a str"),
+        (
+            label(value="Arrived.arrived_at"),
+            ":15: expected value= to be a bool or a number, got arrived.arrived_at, a datetime",
+        ),
+        (
+            label(value="Departed.delay_min > 15"),
+            ":15: expected value= to read fields of arrived, got departed.delay_min",
+        ),
+        (
+            label(value="OriginTraffic.worsening > 15"),
+            ":15: expected value= to read fields of arrived, got the feature",
+        ),
+        (label(value="True"), ":15: expected value= to be an expression of the event's fields, got True"),
+        (label(otherwise="0"), ':15: expected otherwise= to be "drop" or a bool, as the value is, got 0'),
+        (label(within='"24x"'), "app.py:15: expected a number and ms, s, m, h or d, got '24x'"),
+        (label(event="5"), ":15: expected a class of hr.Event, got 5"),
+    ],
+)
+def test_a_wrong_model_is_refused_with_its_line_and_the_mend(source: str, text: str) -> None:
+    said = refusal(source)
+
+    assert text in said
+    assert "app.py:" in said
+
+
+def test_one_model_reads_one_version_of_a_view() -> None:
+    second = VIEW.replace("version=1", "version=2").replace("class OriginTraffic", "class OriginTraffic")
+    source = "First = OriginTraffic\n" + second + model(features='[First.worsening, OriginTraffic.flights["1h"]]')
+
+    assert "expected one version of view origin_traffic, got two" in refusal(source)
+
+
+def test_an_entity_has_one_type_in_a_model() -> None:
+    other = """\
+class Weather(hr.Event, topic="weather", id="id", at="at"):
+    id: str; origin: int; at: datetime
+class OriginWeather(hr.Features, on=Weather, by="origin", version=1):
+    n = hr.count().over("1h")
+"""
+    source = other + model(features='[OriginTraffic.worsening, OriginWeather.n["1h"]]')
+
+    assert "expected entity origin of one type, got str in origin_traffic, int in origin_weather" in refusal(source)
