@@ -1,6 +1,6 @@
 """Every feature that exists, with what is known of it: who declares it, who reads it, what was served.
 
-What is declared comes from the app; what is measured comes from `marketplace.served`, which reads the monitoring
+What is declared comes from the app; what is measured comes from `marketplace.measured`, which reads the monitoring
 role's counts. A measurement that was never made is None, not zero.
 """
 
@@ -92,7 +92,7 @@ def entries(app: AppDefinition, served: Mapping[str, Served]) -> tuple[Entry, ..
 
     Args:
         app: what is declared.
-        served: what was measured, by ``view.feature``; see `marketplace.served.measured`.
+        served: what was measured, by ``view.feature``; see `marketplace.measured`.
     """
     return tuple(_entry(view, feature, app.models, served) for view in app.views for feature in view.features)
 

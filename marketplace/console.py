@@ -11,6 +11,7 @@ from typing import Any
 
 from nicegui import ui
 
+from definitions.errors import HeadraceError
 from marketplace.catalogue import Entry, Filter, Served
 
 REFRESH_S = 2.0
@@ -52,31 +53,36 @@ class _Wanted:
         )
 
 
-def page(title: str, read: Callable[[], Sequence[Entry]]) -> Callable[[], None]:
+def page(title: str, declared: Sequence[Entry], read: Callable[[], Sequence[Entry]]) -> Callable[[], None]:
     """Return the function that builds the page, for `ui.run` or a test.
 
     Args:
         title: the app's name.
-        read: returns the catalogue as it is now; called at every refresh.
+        declared: the catalogue before anything is measured: what the filters offer.
+        read: returns the catalogue as it is now; called at every refresh. What it raises is shown above the last
+            figures, which stay.
     """
 
     def build() -> None:
         wanted = _Wanted()
-        known = read()
         ui.page_title(f"{title} · features")
         ui.label(f"{title}: feature catalogue").classes("text-2xl")
         table = ui.table(columns=_columns(), rows=[], row_key="name", pagination=50).classes("w-full")
         status = ui.label().mark("status")
 
         def refresh() -> None:
-            entries = read()
+            try:
+                entries = read()
+            except HeadraceError as error:
+                status.text = f"not up to date: {error}"
+                return
             kept = [entry for entry in entries if wanted.filter().keeps(entry)]
             table.rows = [row(entry) for entry in kept]
             reads = sum(entry.reads_per_min for entry in entries)
             status.text = f"{len(kept)} of {len(entries)} features, {reads:.0f} reads per minute"
 
         with ui.row() as filters:
-            _fields(wanted, known, refresh)
+            _fields(wanted, declared, refresh)
         filters.move(target_index=1)
         ui.timer(REFRESH_S, refresh)
         refresh()
@@ -84,9 +90,9 @@ def page(title: str, read: Callable[[], Sequence[Entry]]) -> Callable[[], None]:
     return build
 
 
-def serve(title: str, read: Callable[[], Sequence[Entry]], *, host: str, port: int) -> None:
-    """Serve the page until interrupted."""
-    ui.run(page(title, read), host=host, port=port, title=title, reload=False, show=False)
+def serve(title: str, declared: Sequence[Entry], read: Callable[[], Sequence[Entry]], *, host: str, port: int) -> None:
+    """Serve the page until interrupted; the arguments are those of `page`."""
+    ui.run(page(title, declared, read), host=host, port=port, title=title, reload=False, show=False)
 
 
 def row(entry: Entry) -> dict[str, Any]:
@@ -116,12 +122,12 @@ def centre(served: Served | None) -> str:
     return ", ".join(f"{value} ({count})" for value, count in served.top[:3])
 
 
-def _fields(wanted: _Wanted, known: Sequence[Entry], refresh: Callable[[], None]) -> None:
+def _fields(wanted: _Wanted, declared: Sequence[Entry], refresh: Callable[[], None]) -> None:
     choices: Mapping[str, list[str]] = {
-        "type": sorted({entry.type for entry in known}),
-        "entity": sorted({entry.entity for entry in known}),
-        "owner": sorted({entry.owner for entry in known}),
-        "model": sorted({model for entry in known for model in entry.models}),
+        "type": sorted({entry.type for entry in declared}),
+        "entity": sorted({entry.entity for entry in declared}),
+        "owner": sorted({entry.owner for entry in declared}),
+        "model": sorted({model for entry in declared for model in entry.models}),
     }
     ui.input("search", on_change=refresh).bind_value(wanted, "text").mark("search")
     for name, values in choices.items():
