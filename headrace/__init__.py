@@ -1,7 +1,8 @@
 """The front door: ``import headrace as hr`` gives authors and callers every public name.
 
 Authors declare with `Event`, `Features`, `Model`, `Label` and `Route`; aggregates, `request` and learners are
-functions beside them. A service that needs scores uses `ScoringClient`, which is loaded when it is first named.
+functions beside them. A service that needs scores uses `ScoringClient`, or `SyncScoringClient`
+without an event loop; they are loaded when they are first named.
 Knows: every room. Never known by any: nothing imports the front door but the author's own module.
 """
 
@@ -19,6 +20,7 @@ from definitions.models import Model, request
 
 if TYPE_CHECKING:
     from agents.client import ScoringClient
+    from agents.client.blocking import SyncScoringClient
 
 __all__ = [
     "DefinitionError",
@@ -29,6 +31,7 @@ __all__ = [
     "Model",
     "Route",
     "ScoringClient",
+    "SyncScoringClient",
     "count",
     "last",
     "max",
@@ -53,4 +56,8 @@ if not TYPE_CHECKING:  # else every misspelt name would be right for a type chec
             from agents.client import ScoringClient  # noqa: PLC0415
 
             return ScoringClient
+        if name == "SyncScoringClient":
+            from agents.client.blocking import SyncScoringClient  # noqa: PLC0415
+
+            return SyncScoringClient
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

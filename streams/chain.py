@@ -8,13 +8,12 @@ says where to go on, and nothing cached is trusted.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
-from streams.store import Cell, Link, OnlineStore, Row, RowKey, StoredRow
+from streams.store import Cell, Link, OnlineStore, Row, RowKey, StoredRow, fresh_mark
 
 State = TypeVar("State")
 
@@ -61,7 +60,7 @@ class Chain(Generic[State]):
         codec: StateCodec[State],
         *,
         cached_cells: int = DEFAULT_CACHED_CELLS,
-        fresh_mark: Callable[[], bytes] = lambda: os.urandom(8),
+        fresh_mark: Callable[[], bytes] = fresh_mark,
     ) -> None:
         self.key = key
         self.row = stored.row
@@ -76,10 +75,16 @@ class Chain(Generic[State]):
         """Return a mapping that holds a slot for each of ``entities``, reading in one call those not kept.
 
         The mapping is the chain's own: change the states in place, never the mapping.
+
+        Raises:
+            ChainBroken: somebody else wrote in between, or the store went back in time.
+            StoreUnavailable: there is no answer.
         """
         missing = [entity for entity in dict.fromkeys(entities) if entity not in self._slots]
         if missing:
-            for entity, cell in zip(missing, self._store.read_cells(self.key, missing), strict=True):
+            # Compared with our mark, or we might trust what a store gone back to that mark no longer has.
+            cells = self._store.read_cells(self.key, missing, expected=self._mark)
+            for entity, cell in zip(missing, cells, strict=True):
                 self._slots[entity] = (
                     Slot(0, self._codec.empty())
                     if cell is None
@@ -108,11 +113,14 @@ class Chain(Generic[State]):
         return None if state is None else Cell(slot.position, state)
 
     def _links(self, cells: Mapping[str, Cell | None], row: Row) -> Iterator[Link]:
-        remaining, mark = iter(cells.items()), self._mark
-        calls = max(1, -(-len(cells) // CELLS_A_LINK))
+        # A removed cell has no position to be skipped by, so it goes in the very call that advances the row.
+        removed = dict.fromkeys(entity for entity, cell in cells.items() if cell is None)
+        written = iter([(entity, cell) for entity, cell in cells.items() if cell is not None])
+        calls, mark = max(1, -(-(len(cells) - len(removed)) // CELLS_A_LINK)), self._mark
         for call in range(1, calls + 1):
-            part, fresh = dict(islice(remaining, CELLS_A_LINK)), self._fresh_mark()
-            yield Link(self.key, mark, fresh, part, row if call == calls else None)
+            part: dict[str, Cell | None] = dict(islice(written, CELLS_A_LINK))
+            fresh, last = self._fresh_mark(), call == calls
+            yield Link(self.key, mark, fresh, {**part, **removed} if last else part, row if last else None)
             mark = fresh
 
     def _forget(self, written: Mapping[str, Cell | None]) -> None:

@@ -8,6 +8,7 @@
         ├── StoreError
         │   ├── StoreUnavailable   no answer, or not in time: wait, or answer without the store
         │   └── ChainBroken        the row's mark is not the one expected: forget, re-read, rewind
+        ├── Gap               a batch that does not follow what the state contains
         ├── ArtefactError     an artefact that is absent or does not have its digest
         └── Unanswerable      a question older than what is retained
 """
@@ -43,6 +44,10 @@ class StoreUnavailable(StoreError):  # noqa: N818  # a state of the world, named
 
 class ChainBroken(StoreError):  # noqa: N818
     """A write was refused, because the row holds another mark than the one the writer left there."""
+
+
+class Gap(StreamsError):  # noqa: N818  # named as it is spoken of
+    """A batch begins behind the next offset of the state it is given to: records in between would be lost."""
 
 
 class ArtefactError(StreamsError):

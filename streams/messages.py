@@ -15,7 +15,7 @@ class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The body of a scoring request (DESIGN 7). Header fields are in `streams.request_reply`."""
 
     model: str
-    entities: dict[str, str | int] = {}
+    entities: dict[str, str | int | None] = {}
     inputs: dict[str, Value] = {}
     label_key: str | int | None = None
     at: int | str | None = None
@@ -51,7 +51,12 @@ class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):
     features_as_of: int | None = None
     """Epoch ms: everything the broker had at that time is contained in the features served."""
     degraded: list[str] = []
+    """What was done without: views or features that could not be read, a champion that did not answer."""
+    absent: list[str] = []
+    """Names of the views that know nothing of the entity asked about."""
     reason: str | None = None
+    message: str | None = None
+    """For people: what was wrong with the request, and at which ``$.path``."""
     timings: Timings = Timings()
 
 
@@ -91,6 +96,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress", tag_fi
     partitions: int
     """How many label partitions there are: no label is missing before each has told its progress."""
     newest_ms: int
+    idle: bool = False
+    """The partition has been read to its end for a while: until it tells more, it holds no horizon back."""
 
 
 Outcome = Prediction | LabelSeen | Progress

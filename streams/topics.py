@@ -46,7 +46,12 @@ class TopicConfig:
 
 def requests(namespace: str, model: ModelDefinition) -> str:
     """Return the topic that callers ask a model on."""
-    return f"{namespace}.{model.name}.requests"
+    return requests_of(namespace, model.name)
+
+
+def requests_of(namespace: str, name: str) -> str:
+    """Return the topic to ask the model called ``name`` on, for callers who have no definitions."""
+    return f"{namespace}.{name}.requests"
 
 
 def replies(namespace: str) -> str:
@@ -89,13 +94,18 @@ def late_records(namespace: str, topic: str) -> str:
     return f"{namespace}.{topic}.late"
 
 
-def declared(app: AppDefinition, namespace: str) -> tuple[TopicConfig, ...]:
-    """Return every topic that the app needs, the user's event topics included, each once."""
-    configs = [*(config for event in app.events for config in _of_event(event, namespace))]
+def declared(app: AppDefinition, namespace: str, partitions: int = DEFAULT_PARTITIONS) -> tuple[TopicConfig, ...]:
+    """Return every topic that the app needs, the user's event topics included, each once.
+
+    ``partitions`` is for those that the table above does not fix.
+    """
+    configs = [*(config for event in app.events for config in _of_event(event, namespace, partitions))]
     for model in app.models:
         configs += [
-            TopicConfig(requests(namespace, model), config={"max.message.bytes": str(REQUEST_MAX_BYTES + 16 * 1024)}),
-            TopicConfig(outcomes(namespace, model)),
+            TopicConfig(
+                requests(namespace, model), partitions, {"max.message.bytes": str(REQUEST_MAX_BYTES + 16 * 1024)}
+            ),
+            TopicConfig(outcomes(namespace, model), partitions),
             TopicConfig(examples(namespace, model), partitions=1),
         ]
     configs += [
@@ -107,10 +117,10 @@ def declared(app: AppDefinition, namespace: str) -> tuple[TopicConfig, ...]:
     return tuple({config.name: config for config in configs}.values())
 
 
-def _of_event(event: EventDefinition, namespace: str) -> tuple[TopicConfig, ...]:
+def _of_event(event: EventDefinition, namespace: str, partitions: int) -> tuple[TopicConfig, ...]:
     room = {"max.message.bytes": str(max(event.max_bytes, 1024 * 1024) + _DEAD_LETTER_ROOM_BYTES)}
     return (
-        TopicConfig(event.topic, config=room),
-        TopicConfig(dead_letters(namespace, event.topic), config=room),
-        TopicConfig(late_records(namespace, event.topic), config=room),
+        TopicConfig(event.topic, partitions, room),
+        TopicConfig(dead_letters(namespace, event.topic), partitions, room),
+        TopicConfig(late_records(namespace, event.topic), partitions, room),
     )

@@ -77,7 +77,10 @@ class Listener(Protocol):
         ...
 
     async def reached_end(self, partition: Partition, end: int, broker_ms: int) -> None:
-        """The partition was read to its end; at most once a second while it stays so."""
+        """The partition was read to its end: told soon after it came to be so, then once a second while it stays so.
+
+        Every record appended before ``broker_ms`` lies below ``end``.
+        """
         ...
 
 
@@ -211,11 +214,18 @@ class Role(Protocol):
         ...
 
     async def apply(self, batch: RecordBatch) -> None:
-        """Make the batch's effects durable. Only ever called with the batch that follows the last one."""
+        """Make the batch's effects durable. Only ever called with the batch that follows the last one.
+
+        A batch may hold no records where the log has offsets without any (transaction markers, compaction).
+        """
         ...
 
     async def reached_end(self, partition: Partition, end: int, broker_ms: int) -> None:
-        """The end of the partition is reached and applied; at most once a second."""
+        """The end of the partition is reached and applied: told soon after, then once a second while it stays so.
+
+        Every record appended before ``broker_ms`` lies below ``end``. A busy partition may never come to rest at its
+        end; one that pauses for 20 ms does.
+        """
         ...
 
     async def close(self, partition: Partition) -> None:

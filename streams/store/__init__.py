@@ -11,13 +11,17 @@ Implementations: `streams.store.memory` (the reference) and `streams.store.redis
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
 
+from streams.errors import ChainBroken, StoreError
 from streams.records import Partition
+
+MARK_BYTES = 8
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -95,6 +99,42 @@ class Pointer:
     digest: str
 
 
+def fresh_mark() -> bytes:
+    """Return a mark that no other write has left."""
+    return os.urandom(MARK_BYTES)
+
+
+def check_mark(link: Link) -> None:
+    """Refuse a mark that would not be told from the row behind it: a fault of the program.
+
+    Raises:
+        ValueError: the fresh mark is not `MARK_BYTES` long.
+    """
+    if len(link.fresh) != MARK_BYTES:
+        raise ValueError(f"cannot write: {link.key.fold}: expected a mark of {MARK_BYTES} bytes, got {link.fresh!r}")
+
+
+def check_fold(fold: str) -> None:
+    """Refuse a fold whose store keys could be another's.
+
+    Raises:
+        StoreError: the name is empty or has a colon in it.
+    """
+    if not fold or ":" in fold:
+        raise StoreError(f"cannot create row: {fold!r}: expected a fold's name without colons; rename it")
+
+
+def broken(what: str, key: RowKey) -> ChainBroken:
+    """Return the refusal of a call that expected another mark."""
+    where = f"{key.fold} of {key.partition.topic}[{key.partition.index}]"
+    return ChainBroken(f"cannot {what}: {where}: another mark is in the row; read the row again")
+
+
+def replaces(pointer: Pointer, held: Pointer | None) -> bool:
+    """Return whether ``pointer`` may take the place of ``held``: only forward, whatever the digest."""
+    return held is None or (pointer.generation, pointer.position) > (held.generation, held.position)
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """What one read asks, all in one round trip. Rows are read before cells."""
@@ -129,8 +169,12 @@ class OnlineStore(Protocol):
         """Return the rows in order, None where a fold has not started."""
         ...
 
-    def read_cells(self, key: RowKey, entities: Sequence[str]) -> list[Cell | None]:
-        """Return the partition's own cells of ``entities``, in order, None where there is none: the writer's read."""
+    def read_cells(self, key: RowKey, entities: Sequence[str], *, expected: bytes | None = None) -> list[Cell | None]:
+        """Return the partition's own cells of ``entities``, in order, None where there is none: the writer's read.
+
+        Raises:
+            ChainBroken: ``expected`` is given, and the row holds another mark after the cells were read.
+        """
         ...
 
     def write(self, links: Sequence[Link]) -> None:

@@ -1,0 +1,76 @@
+# One command per purpose; `make help` lists them. Each recipe is what a person could type.
+SHELL := /bin/bash
+PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
+RUN := .venv/bin/python -m
+EXTRAS := .[console,local,demo]
+READY := .venv/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format format-check lint types bench-echo bench-ingest chaos up down constraints clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | awk -F ':.*  ## ' '{printf "%-14s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## Make .venv with everything for development; quick when nothing changed
+	@echo ".venv is ready"
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "cannot make .venv: expected Python 3.11 or newer on the PATH, got none"; exit 3; }
+	@echo "setting up .venv (one to three minutes the first time)"
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@$(RUN) pip install --quiet --upgrade --constraint constraints.txt pip
+	@$(RUN) pip install --quiet --constraint constraints.txt --editable "$(EXTRAS)" --group dev
+	@touch $@
+
+demo: $(READY)  ## The main job on real data: New York's flights of 2013, live scoreboard, .headrace/demo.json
+	@$(RUN) examples.flights
+
+test: $(READY)  ## The tests: all that can run here
+	@$(RUN) pytest
+
+check: $(READY)  ## What CI runs: format, lint, types, test
+	@$(MAKE) --no-print-directory format-check lint types test
+
+format: $(READY)  ## Format the code and mend what can be mended
+	@$(RUN) ruff format
+	@$(RUN) ruff check --fix
+
+format-check: $(READY)
+	@$(RUN) ruff format --check
+
+lint: $(READY)  ## Style rules, and who may import whom
+	@$(RUN) ruff check
+	@.venv/bin/lint-imports
+
+types: $(READY)  ## Static types, strict
+	@$(RUN) mypy
+
+bench-echo: $(READY)  ## Request/reply latency against bare librdkafka; last line JSON
+	@$(RUN) tests.bench.bench_echo
+
+bench-ingest: $(READY)  ## Events per second against stock Faust; last line JSON
+	@$(RUN) tests.bench.bench_ingest
+
+chaos: $(READY)  ## Fault tests with real processes and signals
+	@$(RUN) pytest -m chaos
+
+up: $(READY)  ## Start the local Kafka and Redis in the background
+	@.venv/bin/headrace up
+
+down: $(READY)  ## Stop the local Kafka and Redis
+	@.venv/bin/headrace down
+
+constraints:  ## Write constraints.txt anew: the newest versions that pyproject.toml allows
+	@rm -rf .headrace/constraints && $(PYTHON) -m venv .headrace/constraints
+	@.headrace/constraints/bin/python -m pip install --quiet --upgrade pip
+	@.headrace/constraints/bin/python -m pip install --quiet --editable "$(EXTRAS)" --group dev
+	@echo "# Written by 'make constraints': every version that is installed, by name, on the oldest Python we support." \
+		> constraints.txt
+	@.headrace/constraints/bin/python -m pip freeze --all --exclude-editable >> constraints.txt
+	@rm -rf .headrace/constraints
+
+clean:  ## Stop the local servers and remove all that can be made again
+	@test ! -x .venv/bin/headrace || .venv/bin/headrace down
+	rm -rf .venv .headrace .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,244 @@
+"""What a caller imports to ask for a score: one question, exactly one outcome, by its deadline.
+
+The wire may carry no reply, one, or several. The client takes the first, resolves ``expired`` itself when the time is
+over, and counts what comes afterwards. It refuses before sending what cannot be answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self, TypedDict, Unpack
+
+import msgspec
+
+from agents.transport import Log, Producer, Tail
+from definitions.errors import HeadraceError
+from definitions.values import Value
+from streams import topics
+from streams.messages import ScoreReply, ScoreRequest
+from streams.records import Record
+from streams.request_reply import Reason, ReplyTo, Status, correlation_id_of
+from streams.request_reply.writer import encode_request, expired, rejected, request_headers
+
+TIMEOUT_MS = 1_000
+MAX_PENDING = 10_000
+
+_INSTANCE_BYTES = 8
+_COUNTER_BYTES = 8
+_POLL_S = 0.5
+
+
+class RequestRefused(HeadraceError):  # noqa: N818  # a state of the world, as in the other rooms
+    """A request that could not be sent: no such model, no reply topic, or a client that is not open."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What an open client holds."""
+
+    log: Log
+    producer: Producer
+    tail: Tail
+    reading: asyncio.Task[None]
+    reply_topic: str
+    reply_partition: int
+
+
+class ScoreQuestion(TypedDict, total=False):
+    """What may be said about a request besides its model: the keywords of `ScoringClient.score`."""
+
+    entities: Mapping[str, str | int | None] | None
+    """Which entity of each kind the features are wanted of; None where there is none."""
+    inputs: Mapping[str, Value] | None
+    """The values that the request itself brings."""
+    label_key: str | int | None
+    """What the label will come with; needed where the model has a label."""
+    at: int | str | None
+    """The event time asked about, epoch ms or RFC 3339 with an offset; None means now."""
+    timeout_ms: int
+    """The budget, 1 to 60,000; 1,000 unless given."""
+
+
+class ScoringClient:
+    """Asks the models of one namespace for scores, over the log.
+
+    Open it once per process and share it: it reads one partition of the reply topic for all its requests. It belongs to
+    the event loop that opened it; `agents.client.blocking.SyncScoringClient` is the same for code that has none.
+
+    Args:
+        namespace: leads the names of the request and reply topics.
+        kafka: bootstrap servers, ``host:port``; or else
+        log: a log that is already there, and stays open when the client is closed.
+        kafka_properties: librdkafka properties passed through, such as TLS and SASL.
+        max_pending: requests under way; one more is ``rejected`` as ``overloaded`` at once, and not sent.
+
+    Example::
+
+        async with ScoringClient("flights", kafka="127.0.0.1:9092") as client:
+            reply = await client.score("late", entities={"origin": "JFK"}, inputs={"distance": 2475.0}, label_key="F1")
+    """
+
+    def __init__(
+        self,
+        namespace: str,
+        *,
+        kafka: str | None = None,
+        log: Log | None = None,
+        kafka_properties: Mapping[str, str] | None = None,
+        max_pending: int = MAX_PENDING,
+    ) -> None:
+        if (kafka is None) == (log is None):
+            raise RequestRefused("cannot make a client: expected either kafka= or log=, got both or neither")
+        self.late_replies = 0
+        """Replies that came after their request was resolved: late ones and duplicates."""
+        self._namespace = namespace
+        self._kafka = kafka
+        self._kafka_properties = kafka_properties or {}
+        self._given_log = log
+        self._max_pending = max_pending
+        self._instance = os.urandom(_INSTANCE_BYTES)
+        self._counter = itertools.count()
+        self._pending: dict[bytes, asyncio.Future[ScoreReply]] = {}
+        self._known: set[str] = set()
+        self._decoder = msgspec.json.Decoder(ScoreReply)
+        self._line: _Line | None = None
+
+    async def open(self) -> None:
+        """Start to read replies; what is asked afterwards can be answered.
+
+        Raises:
+            RequestRefused: the namespace has no reply topic.
+            LogUnavailable: the log did not answer.
+        """
+        log = self._given_log or _connect(self._kafka or "", self._kafka_properties)
+        try:
+            self._line = await self._connected(log)
+        except BaseException:
+            await self._let_go(log)
+            raise
+
+    async def _connected(self, log: Log) -> _Line:
+        topic = topics.replies(self._namespace)
+        partitions = await log.partitions(topic)
+        if not partitions:
+            raise RequestRefused(f"cannot read replies: {topic}: expected a topic, got none; start the app's roles")
+        chosen = random.choice(partitions)  # noqa: S311  # spreads instances, keeps no secret
+        [(_, end)] = await log.bounds([chosen])
+        tail = await log.tail([(chosen, end)])
+        reading = asyncio.create_task(self._read_replies(tail), name="scoring-client-replies")
+        return _Line(log, log.producer(), tail, reading, topic, chosen.index)
+
+    async def close(self) -> None:
+        """Stop reading; requests under way end as ``expired`` now."""
+        line, self._line = self._line, None
+        if line is None:
+            return
+        line.reading.cancel()
+        await asyncio.gather(line.reading, return_exceptions=True)
+        for waiting in self._pending.values():
+            _resolve(waiting, expired())
+        await line.tail.stop()
+        await self._let_go(line.log)
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def score(self, model: str, **question: Unpack[ScoreQuestion]) -> ScoreReply:
+        """Ask for one score, and return the one outcome, at the latest after ``timeout_ms``.
+
+        Raises:
+            RequestRefused: there is no such model, or the client is not open; nothing was sent.
+            LogUnavailable: replies can no longer be read, or the log did not tell of the model; open a new client.
+        """
+        line = self._opened()
+        timeout_ms = question.get("timeout_ms", TIMEOUT_MS)
+        topic = topics.requests_of(self._namespace, model)
+        if topic not in self._known:
+            try:
+                await asyncio.wait_for(self._learn(line, model, topic), timeout_ms / 1_000)
+            except TimeoutError:
+                return expired()
+        asked = ScoreRequest(
+            model=model,
+            entities=dict(question.get("entities") or {}),
+            inputs=dict(question.get("inputs") or {}),
+            label_key=question.get("label_key"),
+            at=question.get("at"),
+        )
+        value = encode_request(asked, timeout_ms)
+        if isinstance(value, ScoreReply):
+            return value
+        if len(self._pending) >= self._max_pending:
+            return rejected(Reason.OVERLOADED, f"expected fewer than {self._max_pending} requests under way")
+        return await self._ask(line, topic, value, timeout_ms)
+
+    async def _ask(self, line: _Line, topic: str, value: bytes, timeout_ms: int) -> ScoreReply:
+        loop = asyncio.get_running_loop()
+        correlation_id = self._instance + next(self._counter).to_bytes(_COUNTER_BYTES, "big")
+        reply_to = ReplyTo(line.reply_topic, correlation_id, line.reply_partition)
+        waiting: asyncio.Future[ScoreReply] = loop.create_future()
+        self._pending[correlation_id] = waiting
+        deadline = loop.call_later(timeout_ms / 1_000, _resolve, waiting, expired())
+        try:
+            line.producer.send(topic, value, headers=request_headers(reply_to, timeout_ms))
+            return await waiting
+        finally:
+            deadline.cancel()
+            del self._pending[correlation_id]
+
+    def _opened(self) -> _Line:
+        if self._line is None:
+            raise RequestRefused("cannot ask for a score: the client is not open; use it in a with statement")
+        if self._line.reading.done():
+            self._line.reading.result()  # raises what ended it: no reply can be read any more
+        return self._line
+
+    async def _learn(self, line: _Line, model: str, topic: str) -> None:
+        if not await line.log.partitions(topic):
+            raise RequestRefused(f"cannot ask for a score: model {model!r}: expected the topic {topic}, got none")
+        self._known.add(topic)
+
+    async def _read_replies(self, tail: Tail) -> None:
+        while True:
+            for _, record in await tail.poll(_POLL_S):
+                self._take(record)
+
+    def _take(self, record: Record) -> None:
+        """Resolve the request that the record answers, if it is one of ours and still waits."""
+        correlation_id = correlation_id_of(record.headers())
+        if correlation_id is None or not correlation_id.startswith(self._instance):
+            return
+        waiting = self._pending.get(correlation_id)
+        if waiting is None or waiting.done():
+            self.late_replies += 1
+            return
+        try:
+            reply = self._decoder.decode(record.value() or b"")
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            problem = f"cannot read reply: {error}"
+            reply = ScoreReply(request_id="", status=Status.ERROR, reason=Reason.INTERNAL, message=problem)
+        _resolve(waiting, reply)
+
+    async def _let_go(self, log: Log) -> None:
+        if log is not self._given_log:
+            await log.close()
+
+
+def _connect(kafka: str, properties: Mapping[str, str]) -> Log:
+    from agents.transport.kafka import KafkaLog  # noqa: PLC0415  # a tenth of a second that only Kafka needs
+
+    return KafkaLog(kafka, properties)
+
+
+def _resolve(waiting: asyncio.Future[ScoreReply], reply: ScoreReply) -> None:
+    if not waiting.done():
+        waiting.set_result(reply)

@@ -1,0 +1,204 @@
+"""The features role: event topics in, features in the online store, by the position law.
+
+Per partition: one intake that decodes every record once and sends what it cannot use to the dead-letter topic, and one
+chain per view on the topic. Each has its own resume row; a worker begins at the least of them, and what a row or a cell
+already contains is skipped there. The dead letters of a batch are acknowledged before the intake row advances, the
+records that came too late for a view before that view's row does.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from agents.context import RoleContext
+from agents.dead_letters import DeadLetters, LateRecords
+from agents.transport import Assigned, CommitPolicy, StartAt, Subscription
+from definitions.declared import AppDefinition, ViewDefinition
+from streams import intake as intakes
+from streams.cells import CellState
+from streams.chain import Chain
+from streams.engine import Engine, advance_intake
+from streams.errors import Gap, StoreError
+from streams.intake import DecodedBatch, Intake
+from streams.records import Partition, RecordBatch
+from streams.store import Row, RowKey, StoredRow
+
+_TALLIES = ("applied", "late", "duplicate", "too_late", "no_entity", "dead")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Topic:
+    """What reads one event topic."""
+
+    intake: Intake
+    engines: Sequence[Engine]
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """One partition in hand. Thrown away as a whole after a refusal: nothing cached is trusted then."""
+
+    topic: _Topic
+    intake: Chain[None]
+    views: Sequence[tuple[Engine, Chain[CellState]]]
+
+    @property
+    def chains(self) -> list[Chain[None] | Chain[CellState]]:
+        """Every chain of the partition."""
+        return [self.intake, *(chain for _, chain in self.views)]
+
+    @property
+    def position(self) -> int:
+        """The first offset that some row does not contain."""
+        return min(chain.row.next for chain in self.chains)
+
+
+class FeaturesRole:
+    """Keeps the views of one app current. Driven by `agents.runner.Runner`."""
+
+    name = "features"
+
+    def __init__(self, app: AppDefinition, context: RoleContext) -> None:
+        self._context = context
+        self._topics: Mapping[str, _Topic] = {
+            event.topic: _Topic(Intake(event), [Engine(view) for view in app.views if view.on.topic == event.topic])
+            for event in app.events
+        }
+        self._dead_letters = DeadLetters(app.name, context)
+        self._late_records = LateRecords(app.name, context)
+        self._open: dict[Partition, _Open] = {}
+
+    def subscription(self) -> Subscription:
+        """Return every event topic of the app, from its first record on."""
+        group = f"{self._context.namespace}.{self.name}"
+        return Subscription(group, tuple(self._topics), CommitPolicy.AFTER_DURABLE, StartAt.FIRST)
+
+    async def open(self, given: Assigned) -> int:
+        """Read the partition's rows, created where the group has no history; return the least of their positions.
+
+        Raises:
+            StoreError: the group has read this partition, but the store knows nothing of it.
+            Gap: records that the rows do not contain are no longer in the log.
+        """
+        topic, partition = self._topics[given.partition.topic], given.partition
+        intake_key = RowKey(intakes.FOLD, partition)
+        keys = [intake_key, *(RowKey(engine.view.key, partition) for engine in topic.engines)]
+        found = self._context.store.read_rows(keys)
+        if given.committed is None:
+            found = [self._started(key, given) if row is None else row for key, row in zip(keys, found, strict=True)]
+        if found[0] is None:
+            raise StoreError(
+                f"cannot go on: {partition.topic}[{partition.index}]: expected the rows of {given.committed} records "
+                "already read, got an empty store; restore it, or begin anew under another namespace"
+            )
+        opened = self._opened(topic, intake_key, found[0], found[1:])
+        _check_in_log(opened.position, given)
+        self._open[partition] = opened
+        self._export(opened)
+        return opened.position
+
+    def _started(self, key: RowKey, given: Assigned) -> StoredRow:
+        return self._context.store.create_row(key, Row(next=given.first, first=given.first))
+
+    def _opened(self, topic: _Topic, intake_key: RowKey, intake: StoredRow, found: Sequence[StoredRow | None]) -> _Open:
+        store, partition = self._context.store, intake_key.partition
+        views: list[tuple[Engine, Chain[CellState]]] = []
+        for engine, stored in zip(topic.engines, found, strict=True):
+            if stored is None:
+                _tell_waiting(engine.view, partition)
+            else:
+                views.append((engine, Chain(store, RowKey(engine.view.key, partition), stored, engine.codec)))
+        return _Open(topic, Chain(store, intake_key, intake, _NoState()), views)
+
+    async def apply(self, batch: RecordBatch) -> None:
+        """Make the batch part of every row on its partition."""
+        opened = self._open[batch.partition]
+        decoded = opened.topic.intake.read(batch)
+        await self._take_in(opened, batch, decoded)
+        for engine, chain in opened.views:
+            await self._apply_to(engine, chain, batch, decoded)
+        self._export(opened)
+
+    async def _take_in(self, opened: _Open, batch: RecordBatch, decoded: DecodedBatch) -> None:
+        chain = opened.intake
+        row = advance_intake(chain.row, decoded)
+        if row is chain.row:
+            return
+        dead = [letter for letter in decoded.dead if letter.offset >= chain.row.next]
+        await self._dead_letters.send(opened.topic.intake.event, batch, dead)
+        metrics, topic = self._context.metrics, batch.partition.topic
+        metrics.count("events_decoded_total", row.applied - chain.row.applied, topic=topic)
+        for letter in dead:
+            metrics.count("dead_letters_total", topic=topic, reason=letter.reason)
+        chain.commit(row, ())
+
+    async def _apply_to(
+        self, engine: Engine, chain: Chain[CellState], batch: RecordBatch, decoded: DecodedBatch
+    ) -> None:
+        applied = engine.apply(chain.row, chain.load, decoded)
+        if applied.row is chain.row:
+            return
+        await self._late_records.send(engine.view, batch, applied.too_late)
+        chain.commit(applied.row, applied.changed)
+
+    async def reached_end(self, partition: Partition, end: int, broker_ms: int) -> None:
+        """Raise what the rows at the end are applied through: a link of each chain, so a store gone back is noticed."""
+        opened = self._open.get(partition)
+        if opened is None:
+            return
+        for chain in opened.chains:
+            if chain.row.next == end:
+                through_ms = max(broker_ms, chain.row.applied_through_ms or 0)
+                chain.commit(replace(chain.row, applied_through_ms=through_ms), ())
+
+    async def close(self, partition: Partition) -> None:
+        """Forget the partition. Every effect is durable already."""
+        self._open.pop(partition, None)
+
+    def _export(self, opened: _Open) -> None:
+        metrics = self._context.metrics
+        for chain in opened.chains:
+            partition = chain.key.partition
+            labels = {"fold": chain.key.fold, "topic": partition.topic, "partition": str(partition.index)}
+            metrics.set("row_next_offset", chain.row.next, **labels)
+            for tally in _TALLIES:
+                metrics.set("row_records", getattr(chain.row, tally), tally=tally, **labels)
+
+
+class _NoState:
+    """The intake keeps no cells."""
+
+    def empty(self) -> None:
+        """Return nothing."""
+
+    def encode(self, state: None) -> bytes | None:  # noqa: ARG002  # there is one state
+        """Return that there is nothing to keep."""
+        return None
+
+    def decode(self, data: bytes) -> None:
+        """Return nothing."""
+
+
+def _check_in_log(position: int, given: Assigned) -> None:
+    if not given.first <= position <= given.end:
+        partition = given.partition
+        raise Gap(
+            f"cannot go on: {partition.topic}[{partition.index}]: expected offset {position} in the log, "
+            f"got {given.first} to {given.end}; restore the topic, or begin anew under another namespace"
+        )
+
+
+def _tell_waiting(view: ViewDefinition, partition: Partition) -> None:
+    logger.warning(
+        "%s waits: %s[%d]: its events were read before it was declared; run `headrace batch backfill %s`",
+        view.key,
+        partition.topic,
+        partition.index,
+        view.name,
+    )

@@ -1,0 +1,189 @@
+"""Between a member and a role: only the batch that follows is applied, and what fails is read again, never skipped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+
+from agents.garbage import collect_after_batch, collect_when_idle
+from agents.metrics import Metrics
+from agents.transport import Assigned, CommitPolicy, LogUnavailable, Member, Role
+from streams.errors import ChainBroken, StoreUnavailable
+from streams.records import Partition, RecordBatch
+
+_FIRST_PAUSE_S = 0.02
+_LONGEST_PAUSE_S = 1.0
+
+_Refusal = StoreUnavailable | ChainBroken | LogUnavailable
+_REFUSALS = (StoreUnavailable, ChainBroken, LogUnavailable)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Held:
+    """A partition in hand: what was known when it was given, and the offset that is applied next."""
+
+    given: Assigned
+    next: int
+    open: bool = False
+    end: tuple[int, int] | None = None
+    """(end, broker ms) that the log told and the role has not reached yet."""
+
+
+class Runner:
+    """Drives one role with what one member reads; a `agents.transport.Listener`.
+
+    A batch is applied only if it begins where the last one ended. One of an older assignment is dropped; a gap is
+    rewound. Where the store or the log refuses, the partition is closed, opened anew when they answer, and read again
+    from the position that the role then gives: the state waits, nothing is skipped.
+
+    The role is called one call at a time. While one partition waits, the role is free for the calls of the others.
+    """
+
+    def __init__(
+        self,
+        member: Member,
+        role: Role,
+        metrics: Metrics,
+        *,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._member = member
+        self._role = role
+        self.metrics = metrics
+        self._pause = pause
+        self._on_take = role.subscription().policy is CommitPolicy.ON_TAKE
+        self._held: dict[Partition, _Held] = {}
+        self._turn = asyncio.Lock()
+        self._ending = False
+
+    def end(self) -> None:
+        """Wait no longer for a store or a log that refuses: the process is about to end."""
+        self._ending = True
+
+    def positions(self) -> Mapping[Partition, int]:
+        """Return the offset that is applied next, of each partition in hand."""
+        return {partition: held.next for partition, held in self._held.items()}
+
+    async def assigned(self, given: Assigned) -> int:
+        """Open the partition; wait as long as that takes. Return the position to resume from."""
+        held = _Held(given, -1)
+        self._held[given.partition] = held
+        position = await self._opened(held)
+        self.metrics.set("assigned_partitions", len(self._held), role=self._role.name)
+        return position
+
+    async def revoked(self, partition: Partition) -> None:
+        """Take no more of the partition, let what is in flight end, close it."""
+        held = self._held.pop(partition, None)
+        if held is None:
+            return
+        self.metrics.set("assigned_partitions", len(self._held), role=self._role.name)
+        async with self._turn:
+            if held.open:
+                await self._closed(partition)
+
+    async def reached_end(self, partition: Partition, end: int, broker_ms: int) -> None:
+        """Tell the role, as soon as it has applied everything below ``end``."""
+        held = self._held.get(partition)
+        if held is not None:
+            held.end = (end, broker_ms)
+            await self._guarded(held, self._tell_end)
+            collect_when_idle()
+
+    async def take(self, batch: RecordBatch) -> None:
+        """Apply the batch if it is the one that follows; else drop it or rewind."""
+        held = self._held.get(batch.partition)
+        if held is None or not held.open or batch.assignment != self._member.assignment(batch.partition):
+            return
+        if batch.first != held.next:
+            self._seek(held, held.next)
+            return
+        await self._guarded(held, lambda held: self._apply(held, batch))
+        collect_after_batch()
+
+    async def _guarded(self, held: _Held, call: Callable[[_Held], Awaitable[None]]) -> None:
+        async with self._turn:
+            if not held.open or self._held.get(held.given.partition) is not held:
+                return
+            try:
+                await call(held)
+            except _REFUSALS as refusal:
+                held.open = False
+                self._count(refusal)
+                await self._closed(held.given.partition)
+            else:
+                self.metrics.set("heartbeat_timestamp_seconds", time.time(), role=self._role.name)
+                return
+        self._seek(held, await self._opened(held))
+
+    async def _apply(self, held: _Held, batch: RecordBatch) -> None:
+        if self._on_take:
+            self._advance(held, batch.next)
+        started_s = time.perf_counter()
+        await self._role.apply(batch)
+        self.metrics.observe("batch_seconds", time.perf_counter() - started_s, role=self._role.name)
+        if not self._on_take:
+            self._advance(held, batch.next)
+        await self._tell_end(held)
+
+    def _advance(self, held: _Held, position: int) -> None:
+        held.next = position
+        self._member.commit(held.given.partition, position)
+
+    async def _tell_end(self, held: _Held) -> None:
+        if held.end is not None and held.end[0] <= held.next:
+            (end, broker_ms), held.end = held.end, None
+            if end == held.next:
+                await self._role.reached_end(held.given.partition, end, broker_ms)
+
+    async def _opened(self, held: _Held) -> int:
+        """Open until it succeeds; return the position, or the last known one if it was taken away or all ends."""
+        partition, attempt = held.given.partition, 0
+        while not self._ending:
+            # The newest hint is the runner's own position, once it has one.
+            given = held.given if held.next < 0 else replace(held.given, committed=held.next)
+            async with self._turn:
+                if self._held.get(partition) is not held:
+                    break
+                try:
+                    held.next = await self._role.open(given)
+                except _REFUSALS as refusal:
+                    self._count(refusal)
+                    await self._closed(partition)
+                else:
+                    held.open = True
+                    return held.next
+            await self._pause(_pause_s(attempt))
+            attempt += 1
+        return max(held.next, held.given.first)
+
+    async def _closed(self, partition: Partition) -> None:
+        try:
+            await self._role.close(partition)
+        except _REFUSALS as refusal:
+            # What could not be flushed is read again by whoever opens the partition next.
+            logger.warning("closed unflushed: %s[%d]: %s", partition.topic, partition.index, refusal)
+
+    def _seek(self, held: _Held, position: int) -> None:
+        if self._held.get(held.given.partition) is held:
+            held.end = None
+            self.metrics.count("rewinds_total", role=self._role.name)
+            self._member.seek(held.given.partition, position)
+
+    def _count(self, refusal: _Refusal) -> None:
+        waits = "store_waits_total" if isinstance(refusal, StoreUnavailable) else "log_waits_total"
+        name = "chain_breaks_total" if isinstance(refusal, ChainBroken) else waits
+        self.metrics.count(name, role=self._role.name)
+        logger.warning("%s waits: %s", self._role.name, refusal)
+
+
+def _pause_s(attempt: int) -> float:
+    """Return a jittered pause that doubles up to a second."""
+    longest_s: float = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(attempt, 10))
+    return random.uniform(0.5, 1.0) * longest_s  # noqa: S311  # spreads retries, keeps no secret

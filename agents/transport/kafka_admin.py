@@ -1,0 +1,159 @@
+"""What is asked of a Kafka cluster beside its records: topics, their ids and bounds, and how its groups are set."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
+
+from agents.transport import LogUnavailable
+from agents.transport.kafka_settings import SESSION_TARGET_MS, KafkaSettings
+from streams.records import Partition
+from streams.topics import TopicConfig
+
+_ATTEMPT_S = 2.0
+_RETRY_S = 0.05
+_FIRST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_END = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+# A topic just created, or a leader just moved: the next metadata mends it.
+_PASSING = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.UNKNOWN_TOPIC_ID,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError._NOENT,  # noqa: SLF001  # not in this client's metadata yet
+        KafkaError._TRANSPORT,  # noqa: SLF001  # the library's own name for "connection lost"
+        KafkaError._TIMED_OUT,  # noqa: SLF001
+        KafkaError._WAIT_COORD,  # noqa: SLF001
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.REQUEST_TIMED_OUT,
+    }
+)
+
+Result = TypeVar("Result")
+
+
+class KafkaAdmin:
+    """Asks a Kafka cluster, each question within ``timeout_s`` seconds."""
+
+    def __init__(self, settings: KafkaSettings, timeout_s: float) -> None:
+        self._bootstrap = settings.bootstrap
+        self._timeout_s = timeout_s
+        self._client = AdminClient(settings.of_admin())
+
+    async def create_topics(self, topics: Sequence[TopicConfig]) -> None:
+        """Create the topics that are missing, and wait until they can be read; leave the others as they are."""
+        known = await self.topics([topic.name for topic in topics])
+        missing = [topic for topic in topics if not known[topic.name]]
+        if not missing:
+            return
+        wanted = [NewTopic(topic.name, topic.partitions, config=topic.properties()) for topic in missing]
+        asked = self._client.create_topics(wanted, operation_timeout=_ATTEMPT_S)
+        for name, future in asked.items():
+            try:
+                await asyncio.wrap_future(future)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise self._unavailable(f"create topic {name}", error) from error
+        # Having asked for topics of which some were there, the library keeps the others as unknown for long.
+        try:
+            await asyncio.to_thread(self._client.list_topics, timeout=self._timeout_s)
+        except KafkaException as error:
+            raise self._unavailable("list the topics", error) from error
+        created = [Partition(topic.name, index, "") for topic in missing for index in range(topic.partitions)]
+        await self.bounds(created)
+
+    async def topics(self, names: Sequence[str]) -> dict[str, tuple[Partition, ...]]:
+        """Return each topic's partitions in order, none where there is no such topic."""
+        if not names:
+            return {}
+
+        async def attempt() -> dict[str, tuple[Partition, ...]]:
+            asked = self._client.describe_topics(TopicCollection(list(names)), request_timeout=_ATTEMPT_S)
+            return {name: await _described(name, future) for name, future in asked.items()}
+
+        return await self._tried(f"describe {', '.join(names)}", attempt)
+
+    async def bounds(self, partitions: Sequence[Partition]) -> list[tuple[int, int]]:
+        """Return (first, end) of each partition. Cost: two requests to each broker that leads some of them."""
+        first, end = await asyncio.gather(self._offsets(partitions, _FIRST), self._offsets(partitions, _END))
+        return list(zip(first, end, strict=True))
+
+    async def ends(self, partitions: Sequence[Partition]) -> list[int]:
+        """Return the end of each partition. Cost: one request to each broker that leads some of them."""
+        return await self._offsets(partitions, _END)
+
+    async def group_protocol(self) -> str:
+        """Return ``consumer`` where the brokers let a dead member's partitions go in time, else ``classic``."""
+        try:
+            values = await self._tried("describe the broker", self._broker_configuration)
+        except LogUnavailable:
+            return "classic"
+        offered = values.get("group.coordinator.rebalance.protocols", "classic,consumer")
+        session_ms = values.get("group.consumer.session.timeout.ms")
+        short = session_ms is not None and int(session_ms) <= SESSION_TARGET_MS
+        return "consumer" if short and "consumer" in offered else "classic"
+
+    async def _broker_configuration(self) -> dict[str, str]:
+        cluster = await asyncio.wrap_future(self._client.describe_cluster(request_timeout=_ATTEMPT_S))
+        resource = ConfigResource(ResourceType.BROKER, str(cluster.nodes[0].id))
+        asked = self._client.describe_configs([resource], request_timeout=_ATTEMPT_S)
+        entries = await asyncio.wrap_future(asked[resource])
+        return {name: entry.value for name, entry in entries.items()}
+
+    async def _offsets(self, partitions: Sequence[Partition], spec: OffsetSpec) -> list[int]:
+        if not partitions:
+            return []
+
+        async def attempt() -> list[int]:
+            question = {TopicPartition(each.topic, each.index): spec for each in partitions}
+            asked = self._client.list_offsets(question, request_timeout=_ATTEMPT_S)
+            found = {
+                (asked_of.topic, asked_of.partition): (await asyncio.wrap_future(future)).offset
+                for asked_of, future in asked.items()
+            }
+            return [found[each.topic, each.index] for each in partitions]
+
+        return await self._tried("read the bounds of " + ", ".join(sorted({p.topic for p in partitions})), attempt)
+
+    async def _tried(self, what: str, attempt: Callable[[], Awaitable[Result]]) -> Result:
+        until_s = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return await attempt()
+            except KafkaException as error:
+                passing = error.args[0].retriable() or error.args[0].code() in _PASSING
+                if not passing or time.monotonic() >= until_s:
+                    raise self._unavailable(what, error) from error
+            await asyncio.sleep(_RETRY_S)
+
+    def _unavailable(self, what: str, error: KafkaException) -> LogUnavailable:
+        return LogUnavailable(
+            f"cannot {what}: kafka at {self._bootstrap}: expected an answer in {self._timeout_s:.0f} s, "
+            f"got {error.args[0].name().lstrip('_').lower()}; start it with `headrace up` or set HEADRACE_KAFKA"
+        )
+
+
+async def _described(name: str, future: Future[Any]) -> tuple[Partition, ...]:
+    try:
+        found = await asyncio.wrap_future(future)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return ()
+        raise
+    bits = (found.topic_id.get_most_significant_bits(), found.topic_id.get_least_significant_bits())
+    topic_id = "".join(f"{half & 0xFFFFFFFFFFFFFFFF:016x}" for half in bits)
+    return tuple(Partition(name, index, topic_id) for index in sorted(each.id for each in found.partitions))

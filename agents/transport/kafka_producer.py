@@ -1,0 +1,147 @@
+"""The one producer of a process on Kafka: acknowledged by all in-sync replicas, idempotent, Java's partitioner."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from agents.transport import Headers, LogUnavailable
+from agents.transport.kafka_settings import KafkaSettings
+
+_POLL_S = 0.1
+_ROOM_S = 5.0
+_ANY_PARTITION = -1
+
+_Report = Callable[[KafkaError | None, Message], None]
+
+
+class KafkaProducer:
+    """Sends records; a `agents.transport.Producer`. A thread of its own takes the acknowledgements.
+
+    `produce` may be called by any running event loop; `send` by any thread.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._bootstrap = settings.bootstrap
+        self._client = Producer(settings.of_producer())
+        self._acknowledged: deque[tuple[asyncio.Future[int], KafkaError | None, int]] = deque()
+        self._waking = False
+        self._closing = False
+        self._thread = threading.Thread(target=self._take_acknowledgements, name="kafka-producer", daemon=True)
+        self._thread.start()
+        self.failed = 0
+        """How many records sent without waiting could not be delivered."""
+
+    def produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: Headers = (),
+        partition: int | None = None,
+    ) -> Awaitable[int]:
+        """Send one record now; await the result for its offset. Cost: 3 us, and as much when it is acknowledged.
+
+        While the queue is full it blocks, for 5 s at most: that is the back pressure of whoever sends without waiting.
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[int] = loop.create_future()
+
+        def acknowledged(error: KafkaError | None, message: Message) -> None:
+            self._acknowledged.append((done, error, message.offset() or 0))
+            if not self._waking and not loop.is_closed():
+                self._waking = True
+                loop.call_soon_threadsafe(self._resolve)
+
+        try:
+            self._send(topic, value, key, headers, partition, acknowledged)
+        except (BufferError, KafkaException) as error:
+            done.set_exception(self._unavailable(topic, error))
+        return done
+
+    def send(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: Headers = (),
+        partition: int | None = None,
+    ) -> None:
+        """Send one record without waiting; a failed delivery is counted."""
+        try:
+            self._send(topic, value, key, headers, partition, self._counted)
+        except (BufferError, KafkaException):
+            self.failed += 1
+
+    async def flush(self, timeout_s: float) -> int:
+        """Wait until everything sent is acknowledged; return how many records are not yet."""
+        until_s = time.monotonic() + timeout_s
+        while len(self._client) and time.monotonic() < until_s:  # noqa: ASYNC110  # the client library has no event
+            await asyncio.sleep(0.001)
+        return len(self._client)
+
+    def close(self) -> None:
+        """End the thread. What is not flushed is lost."""
+        self._closing = True
+        self._thread.join()
+
+    def _send(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+        partition: int | None,
+        report: _Report,
+    ) -> None:
+        given: dict[str, Any] = {"key": key, "on_delivery": report}
+        if headers:
+            given["headers"] = list(headers)
+        where = _ANY_PARTITION if partition is None else partition
+        until_s = 0.0
+        while True:
+            try:
+                self._client.produce(topic, value, partition=where, **given)
+            except BufferError:
+                now_s = time.monotonic()
+                until_s = until_s or now_s + _ROOM_S
+                if now_s >= until_s:
+                    raise
+                time.sleep(0.001)
+            else:
+                return
+
+    def _counted(self, error: KafkaError | None, message: Message) -> None:  # noqa: ARG002  # the library's signature
+        if error is not None:
+            self.failed += 1
+
+    def _take_acknowledgements(self) -> None:
+        while not self._closing:
+            self._client.poll(_POLL_S)
+
+    def _resolve(self) -> None:
+        # Reset first: an acknowledgement that comes now wakes the loop again.
+        self._waking = False
+        while self._acknowledged:
+            done, error, offset = self._acknowledged.popleft()
+            if done.done():
+                continue
+            if error is None:
+                done.set_result(offset)
+            else:
+                done.set_exception(self._unavailable("the record", KafkaException(error)))
+
+    def _unavailable(self, topic: str, error: BufferError | KafkaException) -> LogUnavailable:
+        why = error.args[0].name().lstrip("_").lower() if isinstance(error, KafkaException) else "queue full"
+        return LogUnavailable(
+            f"cannot send: {topic}: expected kafka at {self._bootstrap} to acknowledge, got {why}; "
+            "check the broker with `headrace doctor`"
+        )

@@ -1,0 +1,268 @@
+"""The proof that nothing vanished: rows against the log, and stored state against a replay of it by the same engine.
+
+Two laws are checked for every (view, partition). *Conservation*: the tallies of the resume row add up to the records
+below it, and are those of a replay. *State*: every cell holds exactly the events below its position, no less (lost), no
+more (counted twice). A cell says itself how far it reaches, so an audit may run beside the roles: rows are read before
+cells, and each cell is compared with a replay up to its own position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from batch.context import Tell, tell_nobody
+from batch.history import History
+from definitions.declared import AppDefinition, EventDefinition, ViewDefinition
+from streams import intake as intakes
+from streams.cells import COUNTS, FIRST_SERIES, ORIGIN, TILES, CellState
+from streams.engine import Engine, advance_intake
+from streams.intake import DecodedBatch, Intake
+from streams.records import Partition
+from streams.replay import Remembered
+from streams.store import Cell, OnlineStore, Question, Row, RowKey, StoredRow
+
+TALLIES = ("applied", "late", "duplicate", "too_late", "no_entity", "dead")
+
+_CELLS_A_READ = 500
+
+
+@dataclass(slots=True)
+class PartitionAudit:
+    """What was found of one view, or of the intake, in one partition."""
+
+    view: str
+    """The view's name, or ``intake``."""
+    topic: str
+    partition: int
+    row: Row
+    end: int
+    """Offset that the log's next record gets; ``end - row.next`` records are not applied yet."""
+    lost: int = 0
+    counted_twice: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, object]:
+        """Return the finding under the names of the command's answer."""
+        tallies = {name: getattr(self.row, name) for name in TALLIES}
+        place = {"view": self.view, "topic": self.topic, "partition": self.partition}
+        reach = {"next": self.row.next, "end": self.end, "lost": self.lost, "counted_twice": self.counted_twice}
+        return {**place, "read": self.row.read, **tallies, **reach, "problems": self.problems}
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """All findings. Views first, in order of declaration, then the intakes."""
+
+    views: Sequence[PartitionAudit]
+    intakes: Sequence[PartitionAudit]
+
+    @property
+    def lost(self) -> int:
+        """How many events are missing from some state or tally."""
+        return sum(each.lost for each in self.views)
+
+    @property
+    def counted_twice(self) -> int:
+        """How many events are in some state or tally once too often."""
+        return sum(each.counted_twice for each in self.views)
+
+    @property
+    def problems(self) -> list[str]:
+        """Everything that is not as it should be, a line each."""
+        found = (*self.views, *self.intakes)
+        return [f"{each.view} {each.topic}[{each.partition}]: {line}" for each in found for line in each.problems]
+
+
+def audit_log(app: AppDefinition, history: History, store: OnlineStore, *, tell: Tell = tell_nobody) -> Audit:
+    """Compare what is stored with the log. Cost: a replay of every partition, 1-2 us an event and view, twice at most.
+
+    Args:
+        app: whose events and views.
+        history: the log; every record that the rows account for has to be in it still.
+        store: the online store.
+        tell: is told of progress, in records.
+
+    Raises:
+        HistoryUnavailable: the log does not answer.
+        StoreUnavailable: the store does not answer.
+    """
+    views: dict[str, list[PartitionAudit]] = {view.key: [] for view in app.views}
+    taken_in: list[PartitionAudit] = []
+    for event in app.events:
+        stored = {view.key: _Stored.read(store, view) for view in app.views if view.on.topic == event.topic}
+        of_event = [view for view in app.views if view.on.topic == event.topic]
+        for partition in history.partitions(event.topic):
+            end = history.bounds(partition)[1]
+            checks = [_ViewCheck(view, partition, stored[view.key], end) for view in of_event]
+            intake = _IntakeCheck(store, partition, end)
+            _replay(event, partition, history, [*checks, intake], tell)
+            for check in checks:
+                views[check.view.key].append(check.finding())
+            taken_in.append(intake.finding())
+    return Audit([each for found in views.values() for each in found], taken_in)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What the store holds of one view: its rows, then its cells by entity and partition."""
+
+    rows: Mapping[str, StoredRow]
+    cells: Mapping[str, Mapping[str, Cell]]
+
+    @classmethod
+    def read(cls, store: OnlineStore, view: ViewDefinition) -> _Stored:
+        rows = store.read(Question(folds=[view.key])).rows[0]
+        entities = iter(store.entities(view.key))
+        cells: dict[str, Mapping[str, Cell]] = {}
+        while some := list(islice(entities, _CELLS_A_READ)):
+            answer = store.read(Question(cells=[(view.key, entity) for entity in some]))
+            cells.update(zip(some, answer.cells, strict=True))
+        return cls(rows, cells)
+
+    def of(self, partition: Partition) -> dict[str, Cell]:
+        """Return the cells of one partition, by entity."""
+        name = partition.field
+        return {entity: found[name] for entity, found in self.cells.items() if name in found}
+
+
+class _ViewCheck:
+    """One view in one partition, replayed beside its stored state."""
+
+    def __init__(self, view: ViewDefinition, partition: Partition, stored: _Stored, end: int) -> None:
+        self.view = view
+        held = stored.rows.get(partition.field)
+        row = Row(next=0, first=0) if held is None else held.row
+        self._found = PartitionAudit(view.name, partition.topic, partition.index, row, end)
+        self._engine = Engine(view)
+        self._replayed = Remembered(self._engine, row.first)
+        self._cells = stored.of(partition)
+        self._compared: set[str] = set()
+        self._stops = sorted({row.next, *(cell.position for cell in self._cells.values() if cell.position > row.next)})
+        if held is None and end:
+            self._found.problems.append("expected a resume row, got none: the view waits for a backfill")
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """What has to be read of the log."""
+        row = self._found.row
+        return row.first, max(row.next, self._stops[-1])
+
+    def take(self, batch: DecodedBatch) -> None:
+        """Replay a batch, stopping wherever something stored says that it reaches so far."""
+        while self._stops and self._stops[0] <= batch.next:
+            self._replayed.apply(batch.between(batch.first, self._stops[0]))
+            self._compare(self._stops.pop(0))
+        self._replayed.apply(batch)
+
+    def finding(self) -> PartitionAudit:
+        """Return what was found, after the last batch."""
+        for stop in self._stops:
+            self._compare(stop)
+        self._stops.clear()
+        return self._found
+
+    def _compare(self, reached: int) -> None:
+        row = self._found.row
+        if reached == row.next:
+            _compare_rows(self._found, self._replayed.row)
+            entities = {entity for entity, cell in self._cells.items() if cell.position <= reached}
+            entities |= {entity for entity in self._replayed.slots if entity not in self._cells}
+        else:
+            entities = {entity for entity, cell in self._cells.items() if cell.position == reached}
+        for entity in entities:
+            self._compare_cell(entity)
+
+    def _compare_cell(self, entity: str) -> None:
+        found, cell = self._found, self._cells.get(entity)
+        codec, expected = self._engine.codec, self._replayed.state(entity)
+        held = None if cell is None else codec.decode(cell.state)
+        if (None if expected is None else codec.encode(expected)) == (None if cell is None else cell.state):
+            return
+        lost, twice = _difference(expected, held)
+        found.lost += lost
+        found.counted_twice += twice
+        found.problems.append(f"cell of {entity!r}: {lost} lost, {twice} counted twice")
+
+
+class _IntakeCheck:
+    """The intake of one partition: its tallies against the log."""
+
+    def __init__(self, store: OnlineStore, partition: Partition, end: int) -> None:
+        [held] = store.read_rows([RowKey(intakes.FOLD, partition)])
+        row = Row(next=0, first=0) if held is None else held.row
+        self._found = PartitionAudit(intakes.FOLD, partition.topic, partition.index, row, end)
+        self._replayed = Row(next=row.first, first=row.first)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """What has to be read of the log."""
+        return self._found.row.first, self._found.row.next
+
+    def take(self, batch: DecodedBatch) -> None:
+        """Count a batch."""
+        self._replayed = advance_intake(self._replayed, batch.between(batch.first, self._found.row.next))
+
+    def finding(self) -> PartitionAudit:
+        """Return what was found, after the last batch."""
+        _compare_rows(self._found, self._replayed)
+        return self._found
+
+
+def _replay(
+    event: EventDefinition,
+    partition: Partition,
+    history: History,
+    checks: Sequence[_ViewCheck | _IntakeCheck],
+    tell: Tell,
+) -> None:
+    spans = [check.span for check in checks if check.span[1] > check.span[0]]
+    if not spans:
+        return
+    first, end = min(low for low, _ in spans), max(high for _, high in spans)
+    oldest, newest = history.bounds(partition)
+    first, end = max(first, oldest), min(end, newest)
+    where = f"{partition.topic}[{partition.index}]"
+    for batch in _decoded(event, partition, history, first, end):
+        for check in checks:
+            if batch.next > check.span[0]:
+                check.take(batch.between(check.span[0], batch.next))
+        tell(where, batch.next - first, end - first)
+
+
+def _decoded(
+    event: EventDefinition, partition: Partition, history: History, first: int, end: int
+) -> Iterator[DecodedBatch]:
+    intake = Intake(event)
+    for batch in history.read(partition, first, end):
+        yield intake.read(batch)
+
+
+def _compare_rows(found: PartitionAudit, replayed: Row) -> None:
+    row = found.row
+    if row.next > found.end:
+        found.problems.append(f"row at {row.next}: expected at most the log's end, {found.end}")
+    missing = replayed.read - row.read
+    found.lost += max(0, missing)
+    found.counted_twice += max(0, -missing)
+    for name in (*TALLIES, "newest_ms"):
+        held, expected = getattr(row, name), getattr(replayed, name)
+        if held != expected:
+            found.problems.append(f"{name}: expected {expected} as in a replay, got {held}")
+
+
+def _difference(expected: CellState | None, held: CellState | None) -> tuple[int, int]:
+    """Return (lost, counted twice) of one cell, by the counts of its tiles; at least one of both where they agree."""
+    should, does = _counts(expected), _counts(held)
+    lost = sum(max(0, count - does.get(tile, 0)) for tile, count in should.items())
+    twice = sum(max(0, count - should.get(tile, 0)) for tile, count in does.items())
+    return (lost, twice) if lost or twice else (1, 1)
+
+
+def _counts(state: CellState | None) -> dict[tuple[int, int], int]:
+    """Return how many events each tile of the first series holds."""
+    if state is None or state[ORIGIN] is None:
+        return {}
+    series = state[FIRST_SERIES]
+    return {(state[ORIGIN], tile): count for tile, count in zip(series[TILES], series[COUNTS], strict=True)}

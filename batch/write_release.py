@@ -1,0 +1,85 @@
+"""Writes a release: artefacts, the baseline cut from the same rows, and the manifest that names them all.
+
+The baseline holds each learner's own scores of the whole training set. Scores on held-out rows would be more modest,
+but a hold-out is a stretch of time: with the last week of a month held out, that week's weather becomes the baseline,
+and ordinary days then drift. Scores cross-fitted over blocks of time give the same verdicts at several times the cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from batch.build_training_set import TrainingSet
+from definitions.declared import ModelDefinition
+from definitions.encoder import Encoder
+from online_models import releases
+from online_models.baseline import cut_baseline
+from online_models.learners.restoring import restore_scorer
+from streams.artefacts import ArtefactStore
+
+_DISTRIBUTIONS = ("headrace", "river", "xgboost-cpu", "numpy", "msgspec")
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What training made of one learner."""
+
+    data: bytes
+    measures: Mapping[str, float]
+
+
+def write_release(
+    model: ModelDefinition,
+    training: TrainingSet,
+    *,
+    encoder: Encoder,
+    trained: Mapping[str, Trained],
+    artefacts: ArtefactStore,
+    now_ms: int,
+) -> str:
+    """Keep every part of a release, the manifest last; return the release's digest.
+
+    Cost: scoring the training set with every learner: about 1 s for 27,000 rows.
+    """
+    digests = {learner: artefacts.put(each.data) for learner, each in trained.items()}
+    scores = {
+        learner: restore_scorer(model.learners[learner], encoder, data=each.data, digest=digests[learner]).score_many(
+            training.vectors
+        )
+        for learner, each in trained.items()
+    }
+    baseline = cut_baseline(model=model.key, inputs=model.inputs, vectors=training.vectors, scores=scores)
+    manifest = releases.Manifest(
+        model=model.name,
+        version=model.version,
+        definition=model.digest,
+        views=[view.key for view in model.views],
+        inputs=[(each.name, str(each.type)) for each in model.inputs],
+        champion=model.route.champion,
+        shadow=list(model.route.shadow),
+        encoder=artefacts.put(encoder.to_json()),
+        artefacts={
+            learner: releases.Artefact(kind=model.learners[learner].kind, digest=digest)
+            for learner, digest in digests.items()
+        },
+        baseline=artefacts.put(baseline.to_json()),
+        metrics={learner: dict(each.measures) for learner, each in trained.items()},
+        data=_data_span(training),
+        code={name: version(name) for name in _DISTRIBUTIONS},
+        created_at_ms=now_ms,
+    )
+    return releases.write(manifest, artefacts.put)
+
+
+def _data_span(training: TrainingSet) -> releases.DataSpan:
+    return releases.DataSpan(
+        rows=training.rows,
+        positives=sum(label is True for label in training.labels) if training.is_binary else None,
+        first_at_ms=training.times_ms[0],
+        last_at_ms=training.times_ms[-1],
+        positions=training.positions,
+        visibility=training.visibility,
+        questions=training.questions,
+    )

@@ -1,0 +1,190 @@
+"""``headrace load MODEL --rate N --seconds S``: what callers would see at a given rate.
+
+Requests are due at fixed times whatever became of those before, and latency counts from the time a request was due: a
+scorer that stops answering for a second is seen by every request of that second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from agents.client import TIMEOUT_MS, ScoreQuestion, ScoringClient
+from definitions.declared import ModelDefinition
+from definitions.values import Value, ValueType
+from headrace.command.options import AsJson, settings_of
+from headrace.command.score import Entities, Inputs, TimeoutMs, open_client, read_entities, read_inputs
+from headrace.command.voice import Voice
+from headrace.errors import UsageError
+from headrace.session import load_definitions
+from headrace.settings import Settings
+from streams.messages import ScoreReply
+from streams.request_reply import Status
+
+_ENTITIES = 1_000
+_SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
+
+
+@dataclass(slots=True)
+class LoadResult:
+    """What callers saw. Latencies are in ms from the time that a request was due."""
+
+    replies: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    unanswered: int = 0
+    """Requests that no reply came for: the client ended them itself."""
+    late_replies: int = 0
+    took_s: float = 0.0
+    latencies_ms: list[float] = field(default_factory=list)
+
+    def percentiles_ms(self) -> dict[str, float]:
+        """Return p50, p90, p99, p999 and max, by nearest rank."""
+        ordered = sorted(self.latencies_ms) or [0.0]
+        last = len(ordered) - 1
+        return {name: round(ordered[min(last, int(share * len(ordered)))], 3) for name, share in _SHARES.items()}
+
+    def note(self, reply: ScoreReply, latency_ms: float) -> None:
+        """Count one outcome."""
+        self.replies[reply.status] += 1
+        if reply.reason is not None:
+            self.reasons[reply.reason] += 1
+        self.unanswered += reply.status == Status.EXPIRED and not reply.request_id
+        self.latencies_ms.append(latency_ms)
+
+
+def command(  # noqa: PLR0913, PLR0917  # a command's options
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")],
+    rate: Annotated[float, typer.Option(min=0.1, help="Requests per second.")] = 100.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="For how long.")] = 10.0,
+    requests: Annotated[
+        Path | None, typer.Option(help="Request bodies as JSON lines, taken in turn; else values are made up.")
+    ] = None,
+    entity: Entities = [],  # noqa: B006  # typer copies it
+    input: Inputs = [],  # noqa: A002, B006  # the option's name
+    timeout_ms: TimeoutMs = TIMEOUT_MS,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a model at a fixed rate, and tell how it answered.
+
+    The requests are real ones: they are logged as predictions, under label keys that begin with load-.
+    """
+    voice = Voice(as_json)
+    settings = settings_of(context)
+    app = load_definitions(settings)
+    definition = app.model(model)
+    if requests is None:
+        questions = made_up(definition, read_entities(definition, entity), read_inputs(definition, input))
+    else:
+        questions = itertools.cycle(_read(requests))
+    result = asyncio.run(_load(settings, app.name, model, (questions, rate, seconds, timeout_ms)))
+    percentiles = result.percentiles_ms()
+    voice.say("  ".join(f"{status} {count}" for status, count in result.replies.items()))
+    voice.say("  ".join(f"{name} {value} ms" for name, value in percentiles.items()))
+    voice.answer(
+        {
+            "model": model,
+            "rate": rate,
+            "requests": result.replies.total(),
+            "per_s": round(result.replies.total() / result.took_s, 1),
+            "replies": {status: result.replies[status] for status in Status},
+            "reasons": dict(result.reasons),
+            "unanswered": result.unanswered,
+            "late_replies": result.late_replies,
+            "latency_ms": percentiles,
+        }
+    )
+
+
+async def ask_at_rate(
+    client: ScoringClient, model: str, questions: Iterable[ScoreQuestion], *, rate: float, seconds: float
+) -> LoadResult:
+    """Ask ``rate * seconds`` requests, each at its time, and return what became of them.
+
+    Args:
+        client: open.
+        model: its name.
+        questions: taken one by one; as many as are needed.
+        rate: requests per second.
+        seconds: from the first to the last.
+    """
+    loop = asyncio.get_running_loop()
+    result = LoadResult()
+    started_s = loop.time()
+    asked: set[asyncio.Task[None]] = set()
+
+    async def ask(question: ScoreQuestion, due_s: float) -> None:
+        reply = await client.score(model, **question)
+        result.note(reply, (loop.time() - due_s) * 1_000)
+
+    for place, question in enumerate(itertools.islice(questions, max(1, round(rate * seconds)))):
+        due_s = started_s + place / rate
+        if due_s > loop.time():
+            await asyncio.sleep(due_s - loop.time())
+        task = asyncio.create_task(ask(question, due_s))
+        asked.add(task)
+        task.add_done_callback(asked.discard)
+    if asked:
+        await asyncio.gather(*asked)
+    result.took_s = loop.time() - started_s
+    result.late_replies = client.late_replies
+    return result
+
+
+def made_up(
+    model: ModelDefinition, entities: Mapping[str, str | int | None], inputs: Mapping[str, Value], *, seed: int = 1
+) -> Iterator[ScoreQuestion]:
+    """Yield questions without end: what is given as it is, the rest at random from a thousand values of its type."""
+    chance = random.Random(seed)  # noqa: S311  # load, not secrets
+    types = {field.name: field.type for view in model.views for field in view.on.fields if field.name in view.by}
+    wanted = {each.name: each.type for each in model.inputs if each.view is None}
+    run = uuid.uuid4().hex[:8]
+    for place in itertools.count():
+        values = {name: _random_value(chance, kind) for name, kind in types.items()}
+        yield ScoreQuestion(
+            entities={name: value for name, value in values.items() if isinstance(value, str | int)} | dict(entities),
+            inputs={name: _random_value(chance, kind) for name, kind in wanted.items()} | dict(inputs),
+            label_key=f"load-{run}-{place}",
+        )
+
+
+def _random_value(chance: random.Random, kind: ValueType) -> Value:
+    if kind is ValueType.BOOL:
+        return chance.random() < 0.5  # noqa: PLR2004  # a coin
+    number = chance.randrange(_ENTITIES)
+    if kind is ValueType.INT:
+        return number
+    return float(number) if kind is ValueType.FLOAT else f"load-{number}"
+
+
+def _read(file: Path) -> Sequence[ScoreQuestion]:
+    try:
+        lines = [line for line in file.read_bytes().splitlines() if line.strip()]
+        questions = [msgspec.json.decode(line, type=ScoreQuestion) for line in lines]
+    except OSError as error:
+        raise UsageError(f"cannot read requests: {file}: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read requests: {file}: expected request bodies as JSON lines: {error}") from error
+    if not questions:
+        raise UsageError(f"cannot read requests: {file}: expected at least one line, got none")
+    return questions
+
+
+async def _load(
+    settings: Settings, app_name: str, model: str, plan: tuple[Iterable[ScoreQuestion], float, float, int]
+) -> LoadResult:
+    questions, rate, seconds, timeout_ms = plan
+    timed = (ScoreQuestion(**{**question, "timeout_ms": timeout_ms}) for question in questions)
+    async with open_client(settings, app_name) as client:
+        return await ask_at_rate(client, model, timed, rate=rate, seconds=seconds)

@@ -1,0 +1,45 @@
+"""``python -m headrace.role NAME``: the process of one role, as the supervisor starts it.
+
+It drains and ends on SIGTERM, and when its standard input ends: then its supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from headrace.command.ending import end_with_a_line
+from headrace.command.voice import Voice
+from headrace.roles import serve
+from headrace.servers.substrate import existing
+from headrace.session import open_session
+from headrace.settings import read_settings
+
+
+def main() -> None:
+    """Run the role that the command line names, with the settings of the environment."""
+    end_with_a_line(lambda: asyncio.run(_run(sys.argv[1])))
+
+
+async def _run(name: str) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_reader(sys.stdin.fileno(), _end_with_the_supervisor, stop)
+    settings = read_settings(Path.cwd())
+    async with open_session(settings, existing(settings, Path.cwd())) as session:
+        await serve([name], session, stop=stop, say=Voice(as_json=True).say)
+
+
+def _end_with_the_supervisor(stop: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 1024):
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        stop.set()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The roles by name, and what a role's process does: its work, its metrics, its health, and a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+from agents.context import RoleContext
+from agents.host import host
+from agents.metrics import Metrics
+from agents.serve_health import HealthServer, heartbeat_check
+from agents.transport import Role
+from headrace.session import Session
+from headrace.settings import ROLES
+
+CLASSES: Mapping[str, tuple[str, str]] = {
+    "features": ("agents.featurize", "FeaturesRole"),
+    "scoring": ("agents.score", "ScoringRole"),
+    "learning": ("agents.learn", "LearningRole"),
+    "monitoring": ("agents.watch", "MonitoringRole"),
+}
+"""Role name to (module, class). A role is made with ``(app, RoleContext)``."""
+
+DRAIN_S = 7.0
+"""How long a role may finish what it has taken: with leaving its group it stays below the 10 s of a stop."""
+
+_TICK_S = 1.0
+_STUCK_S = 30.0
+
+Say = Callable[[str], None]
+
+
+async def serve(names: Sequence[str], session: Session, *, stop: asyncio.Event, say: Say) -> None:
+    """Run roles in this process until ``stop`` is set, then drain and leave.
+
+    Raises:
+        Exception: whatever ended a role; the others are drained before.
+    """
+    metrics = Metrics(session.namespace)
+    context = RoleContext(session.namespace, session.log, session.store, session.artefacts, metrics)
+    roles = [_build(name, session, context) for name in names]
+    async with _health(names, session, metrics, say):
+        ends = await asyncio.gather(*(_host(role, session, metrics, stop) for role in roles), return_exceptions=True)
+    for end in ends:
+        if end is not None:
+            raise end
+
+
+async def _host(role: Role, session: Session, metrics: Metrics, stop: asyncio.Event) -> None:
+    """Host one role; its end, however it came, is the end of all in this process."""
+    try:
+        await host(session.log, role, stop=stop, metrics=metrics, drain_s=DRAIN_S)
+    finally:
+        stop.set()
+
+
+def _build(name: str, session: Session, context: RoleContext) -> Role:
+    module, class_name = CLASSES[name]
+    role: Role = getattr(importlib.import_module(module), class_name)(session.app, context)
+    return role
+
+
+@contextlib.asynccontextmanager
+async def _health(names: Sequence[str], session: Session, metrics: Metrics, say: Say) -> AsyncIterator[None]:
+    """Serve metrics and health of the process; the loop's own tick is what tells whether it should be replaced."""
+    settings = session.settings
+    ticked = [time.monotonic()]
+    ticking = asyncio.ensure_future(_tick(ticked))
+    ready = {name: heartbeat_check(metrics.registry, session.namespace, name, now_s=time.time) for name in names}
+
+    def live() -> str | None:
+        silent_s = time.monotonic() - ticked[0]
+        return None if silent_s < _STUCK_S else f"the event loop has not turned for {silent_s:.0f} s"
+
+    def serve_at(port: int) -> HealthServer:
+        return HealthServer(metrics.registry, live={"loop": live}, ready=ready, address=(settings.admin_host, port))
+
+    wanted = settings.admin_port_of(min(names, key=ROLES.index))
+    try:
+        server = serve_at(wanted)
+    except OSError:
+        server = serve_at(0)
+    with server:
+        say(f"{', '.join(names)}: metrics and health on http://{settings.admin_host}:{server.port}")
+        yield
+    ticking.cancel()
+
+
+async def _tick(ticked: list[float]) -> None:
+    while True:
+        ticked[0] = time.monotonic()
+        await asyncio.sleep(_TICK_S)

@@ -1,0 +1,128 @@
+"""What a source topic's records are to every fold that reads them: decoded once, in order, or dead.
+
+Decided by the record alone, its own broker timestamp included, so that a replay decides the same.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from definitions.declared import EventDefinition
+from streams.codecs import Event, EventDecoder
+from streams.errors import DecodeError
+from streams.records import LOG_APPEND_TIME, Partition, Record, RecordBatch
+
+FOLD = "intake"
+"""The fold of every topic's decoding: its rows say how far dead letters were written."""
+
+FUTURE_MS = 5 * 60_000
+"""How far ahead of the broker's clock an event may be. Without a broker's clock nothing is judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that no fold can use: which, why, and where in its value."""
+
+    offset: int
+    reason: str
+    path: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedBatch:
+    """The records of ``[first, next)``: the living in parallel columns, and the dead, both in order of offset."""
+
+    partition: Partition
+    first: int
+    next: int
+    offsets: Sequence[int]
+    events: Sequence[Event]
+    times_ms: Sequence[int]
+    dead: Sequence[DeadLetter]
+    appended_ms: int | None
+    """LogAppendTime of the last record, None where there is none."""
+
+    def between(self, first: int, end: int) -> DecodedBatch:
+        """Return the part in ``[first, end)``. Its ``appended_ms`` stays that of the whole."""
+        if first <= self.first and end >= self.next:
+            return self
+        low, high = bisect_left(self.offsets, first), bisect_left(self.offsets, end)
+        return DecodedBatch(
+            self.partition,
+            max(first, self.first),
+            min(end, self.next),
+            self.offsets[low:high],
+            self.events[low:high],
+            self.times_ms[low:high],
+            [letter for letter in self.dead if first <= letter.offset < end],
+            self.appended_ms,
+        )
+
+
+class Intake:
+    """Decodes the batches of one event's topic.
+
+    Example:
+        >>> from tests.builders import event_definition  # doctest: +SKIP
+        >>> Intake(event_definition()).read(batch).dead  # doctest: +SKIP
+        [DeadLetter(offset=7, reason='wrong_type', path='$.delay_min', message='cannot decode departed: …')]
+    """
+
+    def __init__(self, event: EventDefinition) -> None:
+        self.event = event
+        self.decoder = EventDecoder(event)
+
+    def read(self, batch: RecordBatch) -> DecodedBatch:
+        """Return the batch decoded. Cost: 0.7 us an event; a batch with a dead record in it twice that."""
+        records = batch.records
+        stamps = [record.timestamp() for record in records]
+        limits = [at + FUTURE_MS if kind == LOG_APPEND_TIME else None for kind, at in stamps]
+        appended_ms = stamps[-1][1] if stamps and stamps[-1][0] == LOG_APPEND_TIME else None
+        events = self.decoder.decode_all([record.value() for record in records])
+        if events is not None:
+            name = self.event.at
+            times = [getattr(event, name) for event in events]
+            if all(limit is None or at <= limit for at, limit in zip(times, limits, strict=True)):
+                offsets = _offsets(batch)
+                return DecodedBatch(batch.partition, batch.first, batch.next, offsets, events, times, (), appended_ms)
+        return self._read_one_by_one(batch, limits, appended_ms)
+
+    def _read_one_by_one(
+        self, batch: RecordBatch, limits: Sequence[int | None], appended_ms: int | None
+    ) -> DecodedBatch:
+        offsets: list[int] = []
+        events: list[Event] = []
+        times: list[int] = []
+        dead: list[DeadLetter] = []
+        for record, limit in zip(batch.records, limits, strict=True):
+            # Boundary: whatever one record's bytes are, the records behind it go on.
+            try:
+                event, at_ms = self._read_one(record, limit)
+            except DecodeError as error:
+                dead.append(DeadLetter(record.offset(), error.reason, error.path, str(error)))
+            else:
+                offsets.append(record.offset())
+                events.append(event)
+                times.append(at_ms)
+        return DecodedBatch(batch.partition, batch.first, batch.next, offsets, events, times, dead, appended_ms)
+
+    def _read_one(self, record: Record, limit: int | None) -> tuple[Event, int]:
+        event = self.decoder.decode(record.value())
+        at_ms = self.decoder.at_ms(event)
+        if limit is not None and at_ms > limit:
+            raise DecodeError(
+                "future_time",
+                f"$.{self.event.at}",
+                f"cannot take {self.event.name}: expected a time up to {limit} (the broker's + 5 min), got {at_ms}",
+            )
+        return event, at_ms
+
+
+def _offsets(batch: RecordBatch) -> Sequence[int]:
+    """Return the records' offsets; where the range has no gaps they need not be asked for."""
+    if len(batch.records) == batch.next - batch.first:
+        return range(batch.first, batch.next)
+    return [record.offset() for record in batch.records]

@@ -1,0 +1,234 @@
+"""The online store in Redis: one primary, Redis Functions for writes, plain commands for reads.
+
+Keys and function code are in ``headrace.lua``. Two connections: the writer waits seconds, the reader as long as its
+caller allows. Not for a Redis Cluster: one call writes a row and its cells, so they have to live in one shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import redis
+
+from streams.errors import StoreError, StoreUnavailable
+from streams.store import (
+    MARK_BYTES,
+    Answer,
+    Cell,
+    Link,
+    Pointer,
+    Question,
+    Row,
+    RowKey,
+    StoredRow,
+    broken,
+    check_fold,
+    check_mark,
+    fresh_mark,
+)
+from streams.store.wire import Command, Wire
+
+BREAKER_S = 0.1
+"""How long the reader answers "unavailable" without asking, after it had to wait in vain."""
+
+_TIMEOUT_S = 5.0
+_POSITION_BYTES = 8
+_SCAN_COUNT = 1_000
+
+_TEXT = Path(__file__).with_name("headrace.lua").read_text(encoding="utf-8")
+_VERSION = hashlib.sha256(_TEXT.encode()).hexdigest()[:12]
+_LIBRARY = _TEXT.replace("$VERSION", _VERSION)
+_WRITE, _ADVANCE = f"headrace_write_{_VERSION}", f"headrace_advance_{_VERSION}"
+
+_GREETING: tuple[Command, ...] = (("INFO", "everything"), ("FUNCTION", "LOAD", _LIBRARY))
+
+_POINTER_FIELDS = ("generation", "position", "digest")
+
+_Stored = TypeVar("_Stored")
+
+_encode_row = msgspec.msgpack.Encoder().encode
+_decode_row = msgspec.msgpack.Decoder(Row).decode
+
+
+class RedisStore:
+    """Rows, cells and pointers under ``<namespace>:`` in one Redis. Connects at once; use it in one thread.
+
+    Raises:
+        StoreUnavailable: there is no answer at ``url``.
+        StoreError: what answers is a cluster, evicts keys, or knows no functions.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        namespace: str,
+        *,
+        timeout_s: float = _TIMEOUT_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._namespace = namespace
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._writer = Wire(url, _GREETING, _welcome)
+        self._reader = Wire(url, (), _welcome_reader)
+        self._shut_until = 0.0
+        self._writer.ask([("PING",)], timeout_s)
+
+    def create_row(self, key: RowKey, row: Row) -> StoredRow:
+        """Create the row only if it is absent; return the row that is there now."""
+        check_fold(key.fold)
+        name, field = self._row(key.fold), key.partition.field
+        _, held = self._ask([("HSETNX", name, field, fresh_mark() + _encode_row(row)), ("HGET", name, field)])
+        return _stored_row(held)
+
+    def read_rows(self, keys: Sequence[RowKey]) -> list[StoredRow | None]:
+        """Return the rows in order, None where a fold has not started."""
+        found = self._ask([("HGET", self._row(key.fold), key.partition.field) for key in keys])
+        return [None if held is None else _stored_row(held) for held in found]
+
+    def read_cells(self, key: RowKey, entities: Sequence[str], *, expected: bytes | None = None) -> list[Cell | None]:
+        """Return the partition's own cells of ``entities``, in order, None where there is none. One round trip.
+
+        Raises:
+            ChainBroken: ``expected`` is given, and the row holds another mark after the cells were read.
+        """
+        if not entities:
+            return []
+        prefix, field = self._cell(key.fold), key.partition.field
+        commands: list[Command] = [("HGET", prefix + entity, field) for entity in entities]
+        *found, row = self._ask([*commands, ("HGET", self._row(key.fold), field)])
+        if expected is not None and (row is None or row[:MARK_BYTES] != expected):
+            raise broken("read", key)
+        return [None if held is None else _stored_cell(held) for held in found]
+
+    def write(self, links: Sequence[Link]) -> None:
+        """Write the links in order, in one round trip. Cost: 6-16 us per cell, most of it in Redis.
+
+        Raises:
+            ChainBroken: a link was refused; it and every later link of its row wrote nothing.
+        """
+        replies = self._ask([self._call(link) for link in links])
+        if 0 in replies:
+            raise broken("write", links[replies.index(0)].key)
+
+    def _call(self, link: Link) -> Command:
+        check_mark(link)
+        prefix = self._cell(link.key.fold)
+        row = b"" if link.row is None else _encode_row(link.row)
+        return (
+            *("FCALL", _WRITE, len(link.cells) + 1, self._row(link.key.fold)),
+            *[prefix + entity for entity in link.cells],
+            *(link.key.partition.field, link.expected, link.fresh, row),
+            *[b"" if cell is None else _cell_bytes(cell) for cell in link.cells.values()],
+        )
+
+    def read(self, question: Question, *, timeout_ms: float | None = None) -> Answer:
+        """Answer a question in one round trip, rows before cells.
+
+        Raises:
+            StoreUnavailable: no answer within ``timeout_ms``, or the last one failed less than `BREAKER_S` ago.
+        """
+        if self._clock() < self._shut_until:
+            raise StoreUnavailable(f"cannot read: {self._reader.address}: it has just failed to answer in time")
+        commands: list[Command] = [("HGETALL", self._row(fold)) for fold in question.folds]
+        commands += [("HGETALL", self._cell(fold) + entity) for fold, entity in question.cells]
+        commands += [("HMGET", self._pointer(name), *_POINTER_FIELDS) for name in question.pointers]
+        try:
+            replies = self._reader.ask(commands, self._timeout_s if timeout_ms is None else timeout_ms / 1_000)
+        except StoreUnavailable:
+            self._shut_until = self._clock() + BREAKER_S
+            raise
+        rows, cells = len(question.folds), len(question.folds) + len(question.cells)
+        return Answer(
+            [_by_field(reply, _stored_row) for reply in replies[:rows]],
+            [_by_field(reply, _stored_cell) for reply in replies[rows:cells]],
+            [_stored_pointer(reply) for reply in replies[cells:]],
+        )
+
+    def advance_pointer(self, name: str, pointer: Pointer) -> bool:
+        """Replace the pointer only if ``pointer`` is greater; return whether it was replaced."""
+        place = (pointer.generation, pointer.position, pointer.digest)
+        [replaced] = self._ask([("FCALL", _ADVANCE, 1, self._pointer(name), *place)])
+        return bool(replaced)
+
+    def entities(self, fold: str) -> Sequence[str]:
+        """Return the keys of every entity that has a cell, in no order. Cost: a scan of the whole database."""
+        prefix = self._cell(fold)
+        pattern = "".join(f"[{sign}]" if sign in "*?" else "\\" + sign if sign in "[]\\" else sign for sign in prefix)
+        found: set[bytes] = set()
+        cursor: bytes | int = 0
+        while True:
+            [(cursor, keys)] = self._ask([("SCAN", cursor, "MATCH", pattern + "*", "COUNT", _SCAN_COUNT)])
+            found.update(keys)
+            if int(cursor) == 0:
+                return [key.decode()[len(prefix) :] for key in found]
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._writer.close()
+        self._reader.close()
+
+    def _ask(self, commands: Sequence[Command]) -> list[Any]:
+        return self._writer.ask(commands, self._timeout_s) if commands else []
+
+    def _row(self, fold: str) -> str:
+        return f"{self._namespace}:row:{fold}"
+
+    def _cell(self, fold: str) -> str:
+        return f"{self._namespace}:cell:{fold}:"
+
+    def _pointer(self, name: str) -> str:
+        return f"{self._namespace}:pointer:{name}"
+
+
+def _stored_row(held: bytes) -> StoredRow:
+    return StoredRow(_decode_row(held[MARK_BYTES:]), held[:MARK_BYTES])
+
+
+def _stored_cell(held: bytes) -> Cell:
+    return Cell(int.from_bytes(held[:_POSITION_BYTES], "big"), held[_POSITION_BYTES:])
+
+
+def _cell_bytes(cell: Cell) -> bytes:
+    return cell.position.to_bytes(_POSITION_BYTES, "big") + cell.state
+
+
+def _by_field(reply: list[bytes], stored: Callable[[bytes], _Stored]) -> dict[str, _Stored]:
+    pairs = iter(reply)
+    return {field.decode(): stored(held) for field, held in zip(pairs, pairs, strict=True)}
+
+
+def _stored_pointer(reply: list[bytes | None]) -> Pointer | None:
+    generation, position, digest = reply
+    if generation is None or position is None or digest is None:
+        return None
+    return Pointer(int(generation), int(position), digest.decode())
+
+
+def _welcome(replies: Sequence[Any]) -> None:
+    """Refuse a server that would lose state, and one that did not take the function library."""
+    info, loaded = replies
+    if isinstance(info, Exception):
+        raise info
+    found = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
+    if found.get("redis_mode") == "cluster":
+        raise StoreError("cannot use the online store: expected one primary, got a Redis Cluster; use a plain Redis")
+    policy = found.get("maxmemory_policy")
+    if policy != "noeviction":
+        raise StoreError(
+            f"cannot use the online store: maxmemory-policy: expected noeviction, got {policy}; "
+            "run CONFIG SET maxmemory-policy noeviction"
+        )
+    if isinstance(loaded, redis.ResponseError) and "already exists" not in str(loaded):
+        if "unknown command" in str(loaded).lower():
+            raise StoreError("cannot use the online store: expected Redis 7 or newer, got one without functions")
+        raise loaded
+
+
+def _welcome_reader(_: Sequence[Any]) -> None:
+    """Take any server: the writer has judged it."""

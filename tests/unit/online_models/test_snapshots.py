@@ -1,0 +1,48 @@
+"""The envelope of a learner's state: verified before it is opened."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from online_models import snapshots
+from online_models.errors import ArtefactRefused
+from online_models.learners import Cut
+
+CUT = Cut(2, 40, {"b/1": (9, 0), "a/0": (7, 3)})
+
+
+def sealed() -> bytes:
+    return snapshots.seal(learner="online", cut=CUT, learned=40, libraries={"river": "1"}, state=b"state")
+
+
+def test_what_was_sealed_comes_back() -> None:
+    snapshot = snapshots.unseal(sealed(), snapshots.digest_of(sealed()))
+
+    assert (snapshot.cut, snapshot.learner, snapshot.learned, snapshot.state) == (CUT, "online", 40, b"state")
+
+
+def test_the_order_of_positions_does_not_change_the_bytes() -> None:
+    turned = Cut(2, 40, {"a/0": (7, 3), "b/1": (9, 0)})
+
+    assert sealed() == snapshots.seal(
+        learner="online", cut=turned, learned=40, libraries={"river": "1"}, state=b"state"
+    )
+
+
+def test_bytes_are_verified_before_they_are_read() -> None:
+    with pytest.raises(ArtefactRefused, match="expected its own digest"):
+        snapshots.unseal(b"anything", "0" * 64)
+
+
+def test_bytes_that_are_no_snapshot_are_refused() -> None:
+    with pytest.raises(ArtefactRefused, match="expected a snapshot"):
+        snapshots.unseal(b"\x80", snapshots.digest_of(b"\x80"))
+
+
+def test_a_snapshot_of_a_later_format_is_refused() -> None:
+    later = msgspec.structs.replace(snapshots.unseal(sealed(), snapshots.digest_of(sealed())), format=2)
+    data = msgspec.msgpack.encode(later)
+
+    with pytest.raises(ArtefactRefused, match="expected format 1, got 2"):
+        snapshots.unseal(data, snapshots.digest_of(data))
