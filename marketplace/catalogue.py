@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from definitions.declared import AppDefinition, Feature, ModelDefinition, ViewDefinition
 
+_TOP_SHOWN = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -30,6 +32,13 @@ class Served:
     def missing_ratio(self) -> float | None:
         """Share of predictions in which the feature had no value, None before the first."""
         return self.missing / self.n if self.n else None
+
+    @property
+    def centre(self) -> str:
+        """The mean of a number, or the most frequent categories, as text."""
+        if self.mean is not None:
+            return f"{self.mean:.4g}"
+        return ", ".join(f"{value} ({count})" for value, count in self.top[:_TOP_SHOWN])
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 from nicegui import ui
 
 from definitions.errors import HeadraceError
-from marketplace.catalogue import Entry, Filter, Served
+from marketplace.catalogue import Entry, Filter
 
 REFRESH_S = 2.0
 
@@ -108,18 +108,9 @@ def row(entry: Entry) -> dict[str, Any]:
         "reads_per_min": round(entry.reads_per_min, 1),
         "n": served.n if served else 0,
         "missing": "" if served is None or served.missing_ratio is None else f"{served.missing_ratio:.1%}",
-        "mean": centre(served),
+        "mean": served.centre if served else "",
         "range": "" if served is None or served.minimum is None else f"{served.minimum:.4g} to {served.maximum:.4g}",
     }
-
-
-def centre(served: Served | None) -> str:
-    """Return the mean of a number, or the most frequent categories, as text; empty where nothing was served."""
-    if served is None:
-        return ""
-    if served.mean is not None:
-        return f"{served.mean:.4g}"
-    return ", ".join(f"{value} ({count})" for value, count in served.top[:3])
 
 
 def _fields(wanted: _Wanted, declared: Sequence[Entry], refresh: Callable[[], None]) -> None:

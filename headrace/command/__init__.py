@@ -27,6 +27,8 @@ COMMANDS: Mapping[str, str] = {
     "score": "Ask a model for one score.",
     "console": "Show every feature and how it is used on a web page.",
     "load": "Ask a model at a fixed rate, and tell how it answered.",
+    "features": "Show what the online store knows of an entity.",
+    "audit": "Prove that every record is in exactly one tally and one state.",
     "batch": "Train a model on the published past, and put its release in force.",
 }
 """Name to the line that ``headrace --help`` shows; the module has the command's name."""

@@ -55,8 +55,7 @@ def start(directory: Path, *, only: Sequence[str] = BOTH, jars: Path | None = No
 
     Cost: about 2 s, the first time up to a minute for the jars.
     """
-    home = directory.resolve() / FOLDER
-    home.mkdir(parents=True, exist_ok=True)
+    home = _made(directory)
     with processes.one_at_a_time(home / "servers.lock"):
         known = _read(home)
         for name in only:
@@ -73,8 +72,7 @@ def start_docker(directory: Path) -> Servers:
     Raises:
         ServerMissing: Docker could not do it.
     """
-    home = directory.resolve() / FOLDER
-    home.mkdir(parents=True, exist_ok=True)
+    home = _made(directory)
     started = Servers(*docker.start())
     (home / _BY_DOCKER).write_bytes(msgspec.json.encode(started))
     return started
@@ -118,6 +116,14 @@ def pids(directory: Path) -> dict[str, int]:
     home = directory.resolve() / FOLDER
     known = _read(home)
     return {name: known[name].pid for name in known if _up(home, name, known)}
+
+
+def _made(directory: Path) -> Path:
+    """Return the project's ``.headrace/``, made if it is missing and left out of the project's version control."""
+    home = directory.resolve() / FOLDER
+    home.mkdir(parents=True, exist_ok=True)
+    (home / ".gitignore").write_text("*\n")
+    return home
 
 
 def _up(home: Path, name: str, known: Mapping[str, _Known]) -> bool:

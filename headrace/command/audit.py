@@ -1,0 +1,101 @@
+"""``headrace audit``: the proof that nothing vanished, from the rows, the cells and the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from batch.audit_log import TALLIES, Audit, PartitionAudit, audit_log
+from batch.context import Tell
+from batch.errors import HistoryUnavailable
+from batch.history import KafkaHistory
+from headrace.command.ending import FOUND_A_PROBLEM
+from headrace.command.options import AsJson, settings_of
+from headrace.command.voice import Voice
+from headrace.errors import ServerMissing
+from headrace.servers.substrate import existing
+from headrace.session import load_definitions, open_store
+
+_SHOWN_PROBLEMS = 20
+
+
+def command(
+    context: typer.Context,
+    most: Annotated[int, typer.Option("--problems", help="How many problems to show; all with --json.")] = (
+        _SHOWN_PROBLEMS
+    ),
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that every record is in exactly one tally and one state.
+
+    The conservation law per partition, and what is lost or counted twice against a replay of the log by the same
+    engine. May run beside the roles. The exit code is 1 where something is not as it should be.
+    """
+    voice = Voice(as_json)
+    audit = _audit(context)
+    for line in _lines(audit, most):
+        voice.say(line)
+    voice.answer(
+        {
+            "lost": audit.lost,
+            "counted_twice": audit.counted_twice,
+            "partitions": [each.as_json() for each in audit.views],
+            "intakes": [each.as_json() for each in audit.intakes],
+            "problems": audit.problems,
+        }
+    )
+    if audit.problems:
+        raise typer.Exit(FOUND_A_PROBLEM)
+
+
+def _audit(context: typer.Context) -> Audit:
+    settings = settings_of(context)
+    app = load_definitions(settings)
+    substrate = existing(settings, Path.cwd())
+    store = open_store(substrate, settings.namespace_of(app.name))
+    try:
+        history = KafkaHistory(substrate.kafka or "", settings.kafka_properties)
+        with _bars() as tell:
+            return audit_log(app, history, store, tell=tell)
+    except HistoryUnavailable as error:
+        raise ServerMissing(str(error)) from error
+    finally:
+        store.close()
+
+
+@contextmanager
+def _bars() -> Iterator[Tell]:
+    """Yield what takes progress; each partition is a bar on standard error."""
+    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bars: dict[str, TaskID] = {}
+
+        def tell(where: str, done: int, total: int) -> None:
+            if where not in bars:
+                bars[where] = progress.add_task(where, total=total)
+            progress.update(bars[where], completed=done, total=total)
+
+        yield tell
+
+
+def _lines(audit: Audit, most: int) -> list[str]:
+    """Return the finding as people read it."""
+    lines = [f"lost {audit.lost}, counted twice {audit.counted_twice}"]
+    lines += [_line(each) for each in (*audit.views, *audit.intakes)]
+    lines += audit.problems[:most]
+    more = len(audit.problems) - most
+    return [*lines, f"and {more} problems more"] if more > 0 else lines
+
+
+def _line(found: PartitionAudit) -> str:
+    row = found.row
+    tallies = ", ".join(f"{name.replace('_', ' ')} {count}" for name in TALLIES if (count := getattr(row, name)))
+    behind = f", {found.end - row.next} to come" if found.end > row.next else ""
+    return f"{found.view} {found.topic}[{found.partition}]: read {row.read} ({tallies or 'nothing'}){behind}"

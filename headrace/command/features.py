@@ -1,0 +1,159 @@
+"""``headrace features``: what the online store knows of an entity, and which features there are."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from definitions.declared import ViewDefinition
+from definitions.values import Value, ValueType
+from headrace.command.features_list import list_command
+from headrace.command.options import AsJson, settings_of
+from headrace.command.voice import Voice
+from headrace.errors import UsageError
+from headrace.servers.substrate import existing
+from headrace.session import load_definitions, open_store
+from streams.entities import asked_key
+from streams.reading import FeatureReader, Served
+from streams.records import Partition
+
+group = typer.Typer(no_args_is_help=True, help="What the online store knows.")
+
+group.command("list")(list_command)
+
+AsOf = Annotated[str | None, typer.Option("--as-of", help="Epoch ms or RFC 3339 with offset; default: now.")]
+
+
+@group.callback()
+def _features() -> None:
+    """What the online store knows."""
+
+
+@group.command("get")
+def get_command(
+    context: typer.Context,
+    view: Annotated[str, typer.Argument(metavar="VIEW", help="The view's name: origin_traffic.")],
+    entity: Annotated[str, typer.Argument(metavar="ENTITY", help="The entity; its parts with commas: JFK,LAX.")],
+    as_of: AsOf = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show an entity's features at a time, with their ages and how far they contain the log."""
+    voice, settings = Voice(as_json), settings_of(context)
+    app = load_definitions(settings)
+    definition = app.view(view)
+    asked = read_entity(definition, entity)
+    as_of_ms = time.time_ns() // 1_000_000 if as_of is None else read_time(as_of)
+    store = open_store(existing(settings, Path.cwd()), settings.namespace_of(app.name))
+    try:
+        reader = FeatureReader([definition])
+        question = reader.question([asked])
+        answer = store.read(question)
+    finally:
+        store.close()
+    served = reader.serve(question, answer, 0, as_of_ms, ages=True)
+    newest = [stored.row.newest_ms for stored in answer.rows[0].values() if stored.row.newest_ms is not None]
+    for line in _lines(definition, served, as_of_ms, max(newest, default=None)):
+        voice.say(line)
+    voice.answer(_answer(definition, asked, served, as_of_ms))
+
+
+def read_entity(view: ViewDefinition, text: str) -> dict[str, str | int]:
+    """Return the entity that the command line names, typed as the view's event declares it.
+
+    Raises:
+        UsageError: it has another number of parts than the view's key, or a part of another type.
+    """
+    parts = [text] if len(view.by) == 1 else _parts(text)
+    if len(parts) != len(view.by):
+        raise UsageError(f"cannot read entity: {text!r}: expected {','.join(view.by)}, got {len(parts)} parts")
+    return {name: _typed(view, name, part) for name, part in zip(view.by, parts, strict=True)}
+
+
+def read_time(text: str) -> int:
+    """Return a time of the command line as epoch ms.
+
+    Raises:
+        UsageError: it is neither epoch ms nor RFC 3339 with offset.
+    """
+    if text.isdecimal():
+        return int(text)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise UsageError(f"cannot read --as-of: expected epoch ms or RFC 3339 with offset, got {text!r}")
+    return int(at.timestamp() * 1_000)
+
+
+def _parts(text: str) -> list[str]:
+    if text.startswith("["):
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = None
+        if isinstance(found, list):
+            return [str(each) for each in found]
+    return text.split(",")
+
+
+def _typed(view: ViewDefinition, name: str, part: str) -> str | int:
+    field = view.on.field(name)
+    if field is None or field.type is not ValueType.INT:
+        return part
+    try:
+        return int(part)
+    except ValueError:
+        raise UsageError(f"cannot read entity: {name}: expected a whole number, got {part!r}") from None
+
+
+def _answer(view: ViewDefinition, asked: Mapping[str, str | int], served: Served, as_of_ms: int) -> dict[str, object]:
+    return {
+        "view": view.name,
+        "entity": asked_key(view.by, asked),
+        "as_of": as_of_ms,
+        "values": _own(view, served.values),
+        "ages": _own(view, served.ages_ms),
+        "features_as_of": served.as_of_ms,
+        "positions": [_position(view, name, after) for name, after in served.positions[view.key].items()],
+        "absent": bool(served.absent),
+        "unanswerable": [name.removeprefix(f"{view.name}.") for name in served.unanswerable],
+    }
+
+
+def _position(view: ViewDefinition, name: str, after: int) -> dict[str, object]:
+    topic_id, _, index = name.rpartition("/")
+    partition = Partition(view.on.topic, int(index), topic_id)
+    return {"topic": partition.topic, "partition": partition.index, "next": after}
+
+
+def _own(view: ViewDefinition, named: Mapping[str, Value]) -> dict[str, Value]:
+    return {each.name: named.get(f"{view.name}.{each.name}") for each in view.features}
+
+
+def _lines(view: ViewDefinition, served: Served, as_of_ms: int, newest_ms: int | None) -> Sequence[str]:
+    """Return the answer as people read it."""
+    lines = [f"{view.key} as of {_shown(as_of_ms)}"]
+    if served.absent:
+        lines.append("  never seen")
+    values, ages, unanswerable = _own(view, served.values), _own(view, served.ages_ms), set(served.unanswerable)
+    for name, value in values.items():
+        age = "" if ages[name] is None else f"  ({ages[name]} ms old)"
+        shown = "unanswerable: older than what is kept" if f"{view.name}.{name}" in unanswerable else value
+        lines.append(f"  {name} = {shown}{age}")
+    contained = "nothing yet" if served.as_of_ms is None else _shown(served.as_of_ms)
+    lines.append(f"contains what the broker had at: {contained}")
+    if newest_ms is not None:
+        lines.append(f"newest event: {_shown(newest_ms)}")
+    return lines
+
+
+def _shown(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
