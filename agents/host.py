@@ -62,11 +62,12 @@ async def drive_bare(
 
 
 async def _joined_and_driven(log: Log, role: Role, member: Member, runner: Runner, stop: asyncio.Event) -> None:
+    drive = _drive_of(log)
     await member.start(runner)
     with collected_between_batches():
         measured = asyncio.ensure_future(_measure_lag(log, role.name, runner))
         try:
-            await _drive_of(log)(role.name, role.subscription().topics, member, runner, stop)
+            await drive(role.name, role.subscription().topics, member, runner, stop)
         finally:
             await _ended(measured)
 
@@ -89,8 +90,7 @@ async def _drained(driven: asyncio.Future[None], drain_s: float) -> float:
 
 async def _ended(task: asyncio.Future[Any]) -> None:
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError, LogUnavailable):
-        await task
+    await asyncio.wait({task})
 
 
 async def _measure_lag(log: Log, name: str, runner: Runner) -> None:

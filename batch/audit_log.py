@@ -16,7 +16,7 @@ from batch.context import Tell, tell_nobody
 from batch.history import History
 from definitions.declared import AppDefinition, EventDefinition, ViewDefinition
 from streams import intake as intakes
-from streams.cells import COUNTS, FIRST_SERIES, ORIGIN, TILES, CellState
+from streams.cells import COUNTS, ORIGIN, TILES, CellState, SeriesLayout
 from streams.engine import Engine, advance_intake
 from streams.intake import DecodedBatch, Intake
 from streams.records import Partition
@@ -41,6 +41,8 @@ class PartitionAudit:
     """Offset that the log's next record gets; ``end - row.next`` records are not applied yet."""
     lost: int = 0
     counted_twice: int = 0
+    audited: bool = True
+    """False where the log no longer holds what the row accounts for."""
     problems: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, object]:
@@ -136,18 +138,18 @@ class _ViewCheck:
         row = Row(next=0, first=0) if held is None else held.row
         self._found = PartitionAudit(view.name, partition.topic, partition.index, row, end)
         self._engine = Engine(view)
+        self._widest = max(self._engine.layout.series, key=lambda each: each.grid_ms * each.span_tiles)
         self._replayed = Remembered(self._engine, row.first)
         self._cells = stored.of(partition)
         self._compared: set[str] = set()
         self._stops = sorted({row.next, *(cell.position for cell in self._cells.values() if cell.position > row.next)})
+        self.span = (row.first, self._stops[-1])
         if held is None and end:
             self._found.problems.append("expected a resume row, got none: the view waits for a backfill")
 
-    @property
-    def span(self) -> tuple[int, int]:
-        """What has to be read of the log."""
-        row = self._found.row
-        return row.first, max(row.next, self._stops[-1])
+    def can_begin_at(self, oldest: int) -> bool:
+        """Return whether there is something to replay; what is no longer in the log is a problem."""
+        return _can_begin(self._found, self.span, oldest)
 
     def take(self, batch: DecodedBatch) -> None:
         """Replay a batch, stopping wherever something stored says that it reaches so far."""
@@ -158,9 +160,9 @@ class _ViewCheck:
 
     def finding(self) -> PartitionAudit:
         """Return what was found, after the last batch."""
-        for stop in self._stops:
-            self._compare(stop)
-        self._stops.clear()
+        if self._found.audited:
+            for stop in self._stops:
+                self._compare(stop)
         return self._found
 
     def _compare(self, reached: int) -> None:
@@ -180,7 +182,7 @@ class _ViewCheck:
         held = None if cell is None else codec.decode(cell.state)
         if (None if expected is None else codec.encode(expected)) == (None if cell is None else cell.state):
             return
-        lost, twice = _difference(expected, held)
+        lost, twice = _difference(expected, held, self._widest)
         found.lost += lost
         found.counted_twice += twice
         found.problems.append(f"cell of {entity!r}: {lost} lost, {twice} counted twice")
@@ -194,19 +196,20 @@ class _IntakeCheck:
         row = Row(next=0, first=0) if held is None else held.row
         self._found = PartitionAudit(intakes.FOLD, partition.topic, partition.index, row, end)
         self._replayed = Row(next=row.first, first=row.first)
+        self.span = (row.first, row.next)
 
-    @property
-    def span(self) -> tuple[int, int]:
-        """What has to be read of the log."""
-        return self._found.row.first, self._found.row.next
+    def can_begin_at(self, oldest: int) -> bool:
+        """Return whether there is something to replay; what is no longer in the log is a problem."""
+        return _can_begin(self._found, self.span, oldest)
 
     def take(self, batch: DecodedBatch) -> None:
         """Count a batch."""
-        self._replayed = advance_intake(self._replayed, batch.between(batch.first, self._found.row.next))
+        self._replayed = advance_intake(self._replayed, batch)
 
     def finding(self) -> PartitionAudit:
         """Return what was found, after the last batch."""
-        _compare_rows(self._found, self._replayed)
+        if self._found.audited:
+            _compare_rows(self._found, self._replayed)
         return self._found
 
 
@@ -217,17 +220,17 @@ def _replay(
     checks: Sequence[_ViewCheck | _IntakeCheck],
     tell: Tell,
 ) -> None:
-    spans = [check.span for check in checks if check.span[1] > check.span[0]]
-    if not spans:
-        return
-    first, end = min(low for low, _ in spans), max(high for _, high in spans)
     oldest, newest = history.bounds(partition)
-    first, end = max(first, oldest), min(end, newest)
+    checks = [check for check in checks if check.can_begin_at(oldest)]
+    if not checks:
+        return
+    first = min(check.span[0] for check in checks)
+    end = min(newest, max(check.span[1] for check in checks))
     where = f"{partition.topic}[{partition.index}]"
     for batch in _decoded(event, partition, history, first, end):
         for check in checks:
-            if batch.next > check.span[0]:
-                check.take(batch.between(check.span[0], batch.next))
+            if batch.next > check.span[0] and batch.first < check.span[1]:
+                check.take(batch.between(*check.span))
         tell(where, batch.next - first, end - first)
 
 
@@ -237,6 +240,16 @@ def _decoded(
     intake = Intake(event)
     for batch in history.read(partition, first, end):
         yield intake.read(batch)
+
+
+def _can_begin(found: PartitionAudit, span: tuple[int, int], oldest: int) -> bool:
+    first, end = span
+    if first == end:
+        return False
+    if first < oldest:
+        found.audited = False
+        found.problems.append(f"not audited: expected the log from {first} on, got it from {oldest} on")
+    return first >= oldest
 
 
 def _compare_rows(found: PartitionAudit, replayed: Row) -> None:
@@ -252,17 +265,18 @@ def _compare_rows(found: PartitionAudit, replayed: Row) -> None:
             found.problems.append(f"{name}: expected {expected} as in a replay, got {held}")
 
 
-def _difference(expected: CellState | None, held: CellState | None) -> tuple[int, int]:
-    """Return (lost, counted twice) of one cell, by the counts of its tiles; at least one of both where they agree."""
-    should, does = _counts(expected), _counts(held)
-    lost = sum(max(0, count - does.get(tile, 0)) for tile, count in should.items())
-    twice = sum(max(0, count - should.get(tile, 0)) for tile, count in does.items())
+def _difference(expected: CellState | None, held: CellState | None, series: SeriesLayout) -> tuple[int, int]:
+    """Return (lost, counted twice) of one cell, by the counts of its tiles; one of both where all of them agree."""
+    should, does = _counts(expected, series), _counts(held, series)
+    lost = sum(max(0, count - does.get(start, 0)) for start, count in should.items())
+    twice = sum(max(0, count - should.get(start, 0)) for start, count in does.items())
     return (lost, twice) if lost or twice else (1, 1)
 
 
-def _counts(state: CellState | None) -> dict[tuple[int, int], int]:
-    """Return how many events each tile of the first series holds."""
+def _counts(state: CellState | None, layout: SeriesLayout) -> dict[int, int]:
+    """Return how many events there are by the start of their tile."""
     if state is None or state[ORIGIN] is None:
         return {}
-    series = state[FIRST_SERIES]
-    return {(state[ORIGIN], tile): count for tile, count in zip(series[TILES], series[COUNTS], strict=True)}
+    series = state[layout.place]
+    starts = (state[ORIGIN] + tile * layout.grid_ms for tile in series[TILES])
+    return dict(zip(starts, series[COUNTS], strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -13,6 +14,10 @@ Value = int | float | bool | str | None
 
 _SPAN = re.compile(r"([0-9]{1,15})(ms|s|m|h|d)")
 _SHOWN_CHARACTERS = 80
+# A value may come from anywhere: nested as deep as Python allows, or a list of a million.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 3 * _SHOWN_CHARACTERS
 LONGEST_SPAN_MS = 3_650 * 86_400_000
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -58,7 +63,7 @@ def misfit(kind: ValueType, value: object) -> str:
 
 def shown(value: object) -> str:
     """Return a value as an error shows it, cut at 80 characters."""
-    text = repr(value)
+    text = _SHORT.repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
 
 

@@ -21,7 +21,7 @@ from definitions.errors import HeadraceError
 from definitions.values import Value
 from streams import topics
 from streams.messages import ScoreReply, ScoreRequest
-from streams.records import Record
+from streams.records import Record, headers_of
 from streams.request_reply import Reason, ReplyTo, Status, correlation_id_of
 from streams.request_reply.writer import encode_request, expired, rejected, request_headers
 
@@ -214,7 +214,7 @@ class ScoringClient:
 
     def _take(self, record: Record) -> None:
         """Resolve the request that the record answers, if it is one of ours and still waits."""
-        correlation_id = correlation_id_of(record.headers())
+        correlation_id = correlation_id_of(headers_of(record))
         if correlation_id is None or not correlation_id.startswith(self._instance):
             return
         waiting = self._pending.get(correlation_id)

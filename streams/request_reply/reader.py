@@ -12,7 +12,7 @@ import msgspec
 from definitions.declared import ModelDefinition
 from definitions.requests import check_inputs
 from definitions.values import Value
-from streams.records import LOG_APPEND_TIME, Partition, Record
+from streams.records import LOG_APPEND_TIME, Partition, Record, headers_of
 from streams.request_reply import (
     CORRELATION_ID,
     CORRELATION_ID_MAX_BYTES,
@@ -37,6 +37,8 @@ _TIMEOUT_DIGITS = 6
 _TRACEPARENT_MAX_BYTES = 64
 _INT64_MAX = 2**63 - 1
 _TIME_MAX_MS = 253_402_300_799_999  # the end of the year 9999
+_BELOW = ("", ".", "-")
+_TAKEN = (".requests", ".outcomes", ".examples", ".dlq", ".late")  # of a model or a topic that is called replies
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
 _MISSING_FIELD = re.compile(r"Object missing required field `(.*)`\Z", re.DOTALL)
 
@@ -74,7 +76,7 @@ class RequestReader:
 
     Args:
         model: whose requests; a body that names another one is rejected.
-        reply_prefix: replies may only go to topics whose name starts with it (`streams.topics.replies`).
+        reply_prefix: replies may only go to this topic (`streams.topics.replies`) and to those below it: ``….billing``.
 
     Cost: about 10 us a request.
     """
@@ -92,7 +94,7 @@ class RequestReader:
             taken_ms: now; the clock of records whose time was not given by the broker.
         """
         request_id = f"{partition.topic}/{partition.index}@{record.offset()}"
-        headers = dict(record.headers() or ())
+        headers = dict(headers_of(record))
         reply_to = self._reply_to(headers)
         if isinstance(reply_to, str):
             return Unroutable(request_id, reply_to)
@@ -114,12 +116,18 @@ class RequestReader:
         if not topic:
             return "no_reply_topic"
         name = topic.decode("ascii", "replace")
-        if not name.startswith(self._reply_prefix) or _TOPIC.match(name) is None:
+        if not self._allows(name):
             return "reply_topic_not_allowed"
         traceparent = headers.get(TRACEPARENT)
         if traceparent is not None and len(traceparent) > _TRACEPARENT_MAX_BYTES:
             traceparent = None
         return ReplyTo(name, correlation_id, partition_of(headers.get(REPLY_PARTITION)), traceparent)
+
+    def _allows(self, topic: str) -> bool:
+        """Return whether replies may go to ``topic``: the namespace's own, or one below it that is nobody else's."""
+        below = topic.removeprefix(self._reply_prefix)
+        is_ours = below != topic and below[:1] in _BELOW and not below.endswith(_TAKEN)
+        return is_ours and _TOPIC.match(topic) is not None
 
     def _request(self, value: bytes | None, about: tuple[str, ReplyTo, int, int]) -> Request:
         body = _decode(value)

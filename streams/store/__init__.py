@@ -68,8 +68,7 @@ class StoredRow:
     mark: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(msgspec.Struct, frozen=True, gc=False):
     """Stored state of one (fold, entity, source partition): ``state`` contains every record below ``position``."""
 
     position: int

@@ -63,5 +63,12 @@ def test_what_does_not_fit_says_why(kind: ValueType, value: object, said: str) -
     assert misfit(kind, value) == said
 
 
+def test_a_value_nested_as_deep_as_python_allows_is_judged() -> None:
+    nested: list[object] = []
+    for _ in range(100_000):
+        nested = [nested]
+    assert misfit(ValueType.FLOAT, nested) == "expected float, got [[[...]]]"
+
+
 def test_a_number_of_any_length_is_judged() -> None:
     assert misfit(ValueType.INT, 10**400).startswith("expected a finite number, got 1000")

@@ -297,6 +297,9 @@ def test_a_megabyte_of_text_inside_the_limit_is_invalid() -> None:
         (with_header(REPLY_TOPIC, b"other.replies"), "reply_topic_not_allowed"),
         (with_header(REPLY_TOPIC, b"demo.replies/../x"), "reply_topic_not_allowed"),
         (with_header(REPLY_TOPIC, b"demo.replies\xff"), "reply_topic_not_allowed"),
+        (with_header(REPLY_TOPIC, b"demo.repliesandmore"), "reply_topic_not_allowed"),
+        (with_header(REPLY_TOPIC, b"demo.replies.requests"), "reply_topic_not_allowed"),
+        (with_header(REPLY_TOPIC, b"demo.replies.dlq"), "reply_topic_not_allowed"),
         (with_header(REPLY_TOPIC, b"demo.replies" + b"x" * 250), "reply_topic_not_allowed"),
     ],
 )
@@ -337,3 +340,10 @@ def test_what_is_not_worth_sending_is_rejected_before(
     assert isinstance(found, ScoreReply)
     assert (found.status, found.reason) == ("rejected", reason)
     assert (found.message or "").startswith(f"cannot send request: {problem}")
+
+
+def test_a_value_nested_to_the_depth_where_python_gives_up_is_rejected_and_raises_nothing() -> None:
+    for depth in range(900, 1_001):
+        nested = b"[" * depth + b"]" * depth
+        found = rejection(Sent(json.dumps(BODY).encode().replace(b"2475.0", nested)))
+        assert found.reason == Reason.INVALID

@@ -1,0 +1,148 @@
+"""Waits until every role has read its input logs to the end, by its rows against the logs' end offsets.
+
+In the order in which records travel: events into features and labels into outcomes, outcomes into examples and counts,
+examples into snapshots and counts into verdicts. Each end is asked for after the step before it was reached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from agents import learn_examples, raise_alerts, route_labels
+from agents.transport.in_process import InProcessLog
+from definitions.declared import AppDefinition, ModelDefinition
+from examples.flights.errors import DemoStuck
+from examples.flights.stage import Stage
+from online_models.learners.restoring import ONLINE
+from streams import counts, joins, topics
+from streams.records import Partition
+from streams.store import Answer, Question
+
+PATIENCE_S = 60.0
+"""How long a role may stand still, with records to read, before it counts as stuck."""
+_POLL_S = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A fold, or a pointer, that follows partitions of one kind."""
+
+    name: str
+    partitions: tuple[Partition, ...]
+    is_pointer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Readers whose input does not come from one another."""
+
+    readers: tuple[Reader, ...]
+
+    @property
+    def partitions(self) -> tuple[Partition, ...]:
+        """What they read, each once."""
+        return tuple(dict.fromkeys(each for reader in self.readers for each in reader.partitions))
+
+
+class CatchUp:
+    """Knows who reads what in one app. Made by `of`."""
+
+    def __init__(self, stage: Stage, steps: Sequence[Step]) -> None:
+        self._stage = stage
+        self._steps = steps
+        self._poll_s = 0.0 if isinstance(stage.session.log, InProcessLog) else _POLL_S
+
+    @classmethod
+    async def of(cls, stage: Stage) -> CatchUp:
+        """Return what waits for the roles of ``stage``."""
+        app, namespace, log = stage.session.app, stage.session.namespace, stage.session.log
+        names = {event.topic for event in app.events}
+        for model in app.models:
+            names |= {topics.outcomes(namespace, model), topics.examples(namespace, model)}
+        names.add(topics.ticks(namespace))
+        partitions = {name: await log.partitions(name) for name in sorted(names)}
+        return cls(stage, _steps(app, namespace, partitions))
+
+    async def events(self) -> None:
+        """Wait until every event published so far is in the features and every label in the outcomes."""
+        await self._reach(self._steps[0])
+
+    async def everything(self) -> None:
+        """Wait until every role has read everything that is there.
+
+        Raises:
+            DemoStuck: a role stands still.
+        """
+        for step in self._steps:
+            await self._reach(step)
+
+    async def quiet(self) -> None:
+        """Wait until every role has read everything and nothing more has come of it."""
+        before: list[tuple[int, int]] = []
+        partitions = [each for step in self._steps for each in step.partitions]
+        while (bounds := await self._stage.session.log.bounds(partitions)) != before:
+            before = bounds
+            await self.everything()
+            await asyncio.sleep(0.1)  # what a reply or a tick has just caused has arrived by then
+
+    async def _reach(self, step: Step) -> None:
+        bounds = await self._stage.session.log.bounds(step.partitions)
+        ends = {partition: end for partition, (_, end) in zip(step.partitions, bounds, strict=True)}
+        question = Question(
+            folds=[each.name for each in step.readers if not each.is_pointer],
+            pointers=[each.name for each in step.readers if each.is_pointer],
+        )
+        seen: list[str] = []
+        until_s = time.monotonic() + PATIENCE_S
+        while behind := _behind(step, self._stage.session.store.read(question), ends):
+            if behind != seen:
+                seen, until_s = behind, time.monotonic() + PATIENCE_S
+            elif time.monotonic() > until_s:
+                raise DemoStuck(f"cannot go on: nothing moved for {PATIENCE_S:.0f} s: {'; '.join(behind[:3])}")
+            self._stage.check()
+            await asyncio.sleep(self._poll_s)
+
+
+def _steps(
+    app: AppDefinition, namespace: str, partitions: Mapping[str, tuple[Partition, ...]]
+) -> tuple[Step, Step, Step]:
+    events = tuple(each for event in app.events for each in partitions[event.topic])
+    first = [Reader("intake", events), *(Reader(view.key, partitions[view.on.topic]) for view in app.views)]
+    second, third = [], [Reader(raise_alerts.FOLD, partitions[topics.ticks(namespace)])]
+    for model in app.models:
+        outcomes = partitions[topics.outcomes(namespace, model)]
+        second.append(Reader(counts.fold(model.key), outcomes))
+        if model.label is not None:
+            first.append(Reader(route_labels.fold(model.key), partitions[model.label.event.topic]))
+            second.append(Reader(joins.fold(model.key), outcomes))
+        third += _learners(model, partitions[topics.examples(namespace, model)])
+    return Step(tuple(first)), Step(tuple(second)), Step(tuple(third))
+
+
+def _learners(model: ModelDefinition, examples: tuple[Partition, ...]) -> list[Reader]:
+    online = [name for name, learner in model.learners.items() if learner.kind == ONLINE]
+    return [Reader(learn_examples.pointer_name(model.key, name), examples, is_pointer=True) for name in online]
+
+
+def _behind(step: Step, answer: Answer, ends: Mapping[Partition, int]) -> list[str]:
+    """Return who has not reached the end of what, for people; empty where everybody has."""
+    rows = iter(answer.rows)
+    pointers = iter(answer.pointers)
+    behind = []
+    for reader in step.readers:
+        if reader.is_pointer:
+            pointer = next(pointers)
+            end = ends[reader.partitions[0]]
+            if end > (0 if pointer is None else pointer.position):
+                behind.append(f"{reader.name} at {pointer.position if pointer else 'no snapshot'} of {end}")
+            continue
+        found = next(rows)
+        for partition in reader.partitions:
+            stored = found.get(partition.field)
+            if stored is None or stored.row.next < ends[partition]:
+                at = "not started" if stored is None else f"at {stored.row.next}"
+                behind.append(f"{reader.name} in {partition.topic}[{partition.index}] {at} of {ends[partition]}")
+    return behind
