@@ -134,10 +134,8 @@ class ExampleLearner:
             return
         self._rows.note(fate)
         self._rows.took(record)
-        if score is not None and example is not None:
-            self._context.metrics.count("examples_learned_total", model=self._model.key, learner=learner.name)
-            if isinstance(example.label, bool):
-                self._rows.chain.load((PROGRESS,))[PROGRESS].state.add(score, example.label)
+        if score is not None and example is not None and isinstance(example.label, bool):
+            self._rows.chain.load((PROGRESS,))[PROGRESS].state.add(score, example.label)
 
     def _learned(self, learner: RiverLearner, record: Record, example: Example) -> float | None:
         """Test, then train; return the score given before. None where the example cannot be learned."""
@@ -175,8 +173,13 @@ class ExampleLearner:
 
     def _commit(self, after: int) -> None:
         if after > self._rows.row.next:
+            before = self._rows.row.applied
             self._rows.chain.load((PROGRESS,))
             self._rows.commit(after, (PROGRESS,))
+            learned = self._rows.row.applied - before
+            self._context.metrics.count(
+                "examples_learned_total", learned, model=self._model.key, learner=self._definition.name
+            )
 
     def _require_newest(self) -> None:
         """Refuse to go on from a state that another generation replaced, or while one that was refused is mended."""

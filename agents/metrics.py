@@ -30,6 +30,7 @@ TABLE: tuple[tuple[str, _Kind, tuple[str, ...], str], ...] = (
         ("reason",),
         "requests whose reply topic could not be read or is not allowed",
     ),
+    ("undelivered_records", Gauge, (), "replies and predictions of this process that the log did not take"),
     ("request_seconds", Histogram, ("model",), "from the request's LogAppendTime to its reply"),
     ("predictions_logged_total", Counter, ("model",), "predictions sent to the outcomes topic"),
     ("model_loads_total", Counter, ("model", "learner", "result"), "artefacts loaded or refused"),

@@ -18,6 +18,8 @@ from streams.joins import step_ms
 from streams.messages import LabelSeen, Progress, encode
 from streams.records import Partition, RecordBatch
 
+SETTLED_MS = 1_000
+"""How long of the broker's time a label partition is read to its end before less than a step further is told."""
 IDLE_MS = 60_000
 """How long of the broker's time a label partition is read to its end before it holds no horizon back."""
 
@@ -47,7 +49,7 @@ class LabelRouter:
         self._sources = 0
         self._outcomes: tuple[Partition, ...] = ()
         self._told_ms: int | None = None
-        self._idle_since_ms: int | None = None
+        self._end_since_ms: int | None = None
         self._is_idle = False
 
     async def start(self) -> LabelRouter:
@@ -64,7 +66,7 @@ class LabelRouter:
     async def apply(self, batch: RecordBatch) -> None:
         """Route the batch's labels, and tell the outcomes partitions when event time has come a step further."""
         decoded = self._intake.read(batch).between(self.position, batch.next)
-        self._idle_since_ms = None
+        self._end_since_ms = None
         await asyncio.gather(*self._send_labels(decoded))
         if batch.records:
             self._rows.took(batch.records[-1])
@@ -73,15 +75,15 @@ class LabelRouter:
         self._rows.commit(batch.next)
 
     async def reached_end(self, broker_ms: int) -> None:
-        """Tell how far event time has come, and after a minute of silence that nothing more is held back."""
+        """Tell the last part of a step once nothing more comes, and after a minute that nothing is held back."""
         self._rows.reached_end(broker_ms)
-        newest = self._rows.newest_ms
-        if newest is not None and newest != self._told_ms:
-            await self._tell(newest, idle=False)
-        if self._idle_since_ms is None:
-            self._idle_since_ms = broker_ms
-        if broker_ms - self._idle_since_ms >= IDLE_MS and not self._is_idle:
+        if self._end_since_ms is None:
+            self._end_since_ms = broker_ms
+        waited_ms, newest = broker_ms - self._end_since_ms, self._rows.newest_ms
+        if waited_ms >= IDLE_MS and not self._is_idle:
             await self._tell(newest or 0, idle=True)
+        elif waited_ms >= SETTLED_MS and newest is not None and newest != self._told_ms:
+            await self._tell(newest, idle=False)
 
     def _is_a_step_further(self) -> bool:
         before, newest = self._rows.row.newest_ms, self._rows.newest_ms

@@ -79,9 +79,10 @@ class ScoringRole:
             await asyncio.sleep(0)
 
     async def reached_end(self, partition: Partition, end: int, broker_ms: int) -> None:
-        """Do nothing but notice that releases are no longer followed."""
+        """Notice that releases are no longer followed, and tell how many replies the log did not take."""
         del partition, end, broker_ms
         self._follower.check()
+        self._context.metrics.set("undelivered_records", self._producer.failed)
 
     async def close(self, partition: Partition) -> None:
         """Forget the partition; with the last one, stop following releases."""

@@ -61,10 +61,10 @@ class Engine:
             return Applied(row)
         batch = batch.between(row.next, batch.next)
         entities = self._keys_of(batch.events)
-        slots = load(each for each in set(entities) if each is not None)
+        slots = load(each for each in dict.fromkeys(entities) if each is not None)
         add, disorder_ms = self.layout.add, self._disorder_ms
         newest_ms = _NONE_YET if row.newest_ms is None else row.newest_ms
-        changed: set[str] = set()
+        changed: dict[str, None] = {}
         too_late: list[int] = []
         late = no_entity = 0
         for offset, at_ms, entity, inputs in zip(
@@ -84,7 +84,7 @@ class Engine:
             slot = slots[entity]
             if offset >= slot.position:
                 add(slot.state, at_ms, inputs, newest_ms)
-                changed.add(entity)
+                changed[entity] = None
         applied = len(batch.events) - no_entity - len(too_late)
         return Applied(
             replace(

@@ -97,8 +97,7 @@ class Finaliser:
         for plan in self._plans:
             starts = [
                 origin_ms + series[TILES][high - 1] * plan.grid_ms
-                for series, low, high, origin_ms in _spans(plan, states, as_of_ms) or ()
-                if low < high
+                for series, _, high, origin_ms in _spans(plan, states, as_of_ms) or ()
             ]
             if starts:
                 ages.update(dict.fromkeys((each.name for each in plan.features), max(0, as_of_ms - max(starts))))
@@ -136,7 +135,7 @@ def _planned(
 
 
 def _spans(plan: _WindowPlan, states: Sequence[CellState], as_of_ms: int) -> list[_Span] | None:
-    """Return the part of each cell's series that lies in the window, None if a cell has given some of it up."""
+    """Return what lies in the window of each cell that has something there, None if a cell gave some of it up."""
     spans: list[_Span] = []
     for state in states:
         series, origin_ms = state[plan.place], state[ORIGIN]
@@ -147,7 +146,8 @@ def _spans(plan: _WindowPlan, states: Sequence[CellState], as_of_ms: int) -> lis
             return None
         high = len(tiles) if tiles and tiles[-1] <= newest else bisect_right(tiles, newest)
         low = 0 if tiles and tiles[0] > before else bisect_right(tiles, before)
-        spans.append((series, low, high, origin_ms))
+        if low < high:
+            spans.append((series, low, high, origin_ms))
     return spans
 
 

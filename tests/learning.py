@@ -52,6 +52,11 @@ class UnsteadyStore(MemoryStore):
         """Advance, unless it is time not to answer."""
         return self._unsteady(lambda: super(UnsteadyStore, self).advance_pointer(name, pointer))
 
+    def forget(self, fold: str) -> None:
+        """Lose a fold's rows and cells, as a store that was wiped."""
+        self._rows.pop(fold, None)
+        self._cells.pop(fold, None)
+
     def _unsteady(self, call: Callable[[], Answered]) -> Answered:
         self.writes_left -= 1
         if self.writes_left == 0:

@@ -115,6 +115,9 @@ class Member(Protocol):
 class Producer(Protocol):
     """Writes records. Equal keys meet in one partition: ``murmur2_random``, Java's partitioner."""
 
+    failed: int
+    """How many records sent without waiting could not be delivered."""
+
     def produce(
         self,
         topic: str,

@@ -195,6 +195,10 @@ class RoleApp(faust.App):
 
     BootStrategy = RoleBoot
 
+    def on_init_dependencies(self) -> Iterable[ServiceT]:
+        """Return what to start, without Faust's monitor: our metrics are the runner's, and it costs 20 us a batch."""
+        return self.boot_strategy.server()
+
     async def on_first_start(self) -> None:
         """Do nothing: Faust would make a data folder in the working directory."""
 

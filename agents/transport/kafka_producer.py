@@ -15,6 +15,9 @@ from agents.transport import Headers, LogUnavailable
 from agents.transport.kafka_settings import KafkaSettings
 
 _POLL_S = 0.1
+_UNHURRIED_S = 0.02
+"""How often reports are taken that nobody awaits: each one taken at once would fight the event loop for the GIL."""
+
 _ROOM_S = 5.0
 _ANY_PARTITION = -1
 
@@ -30,9 +33,11 @@ class KafkaProducer:
     def __init__(self, settings: KafkaSettings) -> None:
         self._bootstrap = settings.bootstrap
         self._client = Producer(settings.of_producer())
-        self._acknowledged: deque[tuple[asyncio.Future[int], KafkaError | None, int]] = deque()
+        self._acknowledged: deque[tuple[asyncio.Future[int], KafkaError | None, Message]] = deque()
         self._waking = False
         self._closing = False
+        self._hurry = threading.Event()
+        self._asked = self._answered = 0
         self._thread = threading.Thread(target=self._take_acknowledgements, name="kafka-producer", daemon=True)
         self._thread.start()
         self.failed = 0
@@ -55,7 +60,8 @@ class KafkaProducer:
         done: asyncio.Future[int] = loop.create_future()
 
         def acknowledged(error: KafkaError | None, message: Message) -> None:
-            self._acknowledged.append((done, error, message.offset() or 0))
+            self._answered += 1
+            self._acknowledged.append((done, error, message))
             if not self._waking and not loop.is_closed():
                 self._waking = True
                 loop.call_soon_threadsafe(self._resolve)
@@ -64,6 +70,9 @@ class KafkaProducer:
             self._send(topic, value, key, headers, partition, acknowledged)
         except (BufferError, KafkaException) as error:
             done.set_exception(self._unavailable(topic, error))
+        else:
+            self._asked += 1
+            self._hurry.set()
         return done
 
     def send(
@@ -84,13 +93,15 @@ class KafkaProducer:
     async def flush(self, timeout_s: float) -> int:
         """Wait until everything sent is acknowledged; return how many records are not yet."""
         until_s = time.monotonic() + timeout_s
-        while len(self._client) and time.monotonic() < until_s:  # noqa: ASYNC110  # the client library has no event
+        while len(self._client) and time.monotonic() < until_s:
+            self._hurry.set()
             await asyncio.sleep(0.001)
         return len(self._client)
 
     def close(self) -> None:
         """End the thread. What is not flushed is lost."""
         self._closing = True
+        self._hurry.set()
         self._thread.join()
 
     def _send(
@@ -115,6 +126,7 @@ class KafkaProducer:
                 until_s = until_s or now_s + _ROOM_S
                 if now_s >= until_s:
                     raise
+                self._hurry.set()
                 time.sleep(0.001)
             else:
                 return
@@ -125,19 +137,24 @@ class KafkaProducer:
 
     def _take_acknowledgements(self) -> None:
         while not self._closing:
-            self._client.poll(_POLL_S)
+            if self._asked != self._answered:
+                self._client.poll(_POLL_S)
+                continue
+            self._hurry.wait(_UNHURRIED_S)
+            self._hurry.clear()
+            self._client.poll(0)
 
     def _resolve(self) -> None:
         # Reset first: an acknowledgement that comes now wakes the loop again.
         self._waking = False
         while self._acknowledged:
-            done, error, offset = self._acknowledged.popleft()
+            done, error, message = self._acknowledged.popleft()
             if done.done():
                 continue
             if error is None:
-                done.set_result(offset)
+                done.set_result(message.offset() or 0)
             else:
-                done.set_exception(self._unavailable("the record", KafkaException(error)))
+                done.set_exception(self._unavailable(message.topic() or "", KafkaException(error)))
 
     def _unavailable(self, topic: str, error: BufferError | KafkaException) -> LogUnavailable:
         why = error.args[0].name().lstrip("_").lower() if isinstance(error, KafkaException) else "queue full"

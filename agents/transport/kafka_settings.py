@@ -118,6 +118,8 @@ def errors_to_log() -> Callable[[KafkaError], None]:
     said: dict[str, float] = {}
 
     def say(error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001  # said of each broker already
+            return
         now_s = time.monotonic()
         if now_s - said.get(error.name(), -_SAID_EVERY_S) >= _SAID_EVERY_S:
             said[error.name()] = now_s

@@ -35,6 +35,10 @@ from headrace.supervisor import Supervisor, role_command
 from streams.topics import declared
 
 APP = "examples.flights.app"
+PARTITIONS = 2
+"""Of each topic, at most: as many as the demo's machine has use for, which is thought to have two cores."""
+_PROPERTIES = {"linger.ms": "1"}
+"""A slot's records travel together: half the requests to the broker."""
 _SAID = re.compile(r"^([\w, ]+): metrics and health on (http://\S+)$", re.MULTILINE)
 
 Say = Callable[[str], None]
@@ -97,7 +101,13 @@ async def open_stage(settings: Settings, say: Say) -> AsyncIterator[Stage]:
     """
     folder = settings.root / servers.FOLDER / "demo"
     own = dataclasses.replace(
-        settings, app=APP, namespace=f"flights-{secrets.token_hex(3)}", artefacts=folder / "artefacts", admin_port=0
+        settings,
+        app=APP,
+        namespace=f"flights-{secrets.token_hex(3)}",
+        artefacts=folder / "artefacts",
+        admin_port=0,
+        partitions=min(settings.partitions, PARTITIONS),
+        kafka_properties={**_PROPERTIES, **settings.kafka_properties},
     )
     with _alone(folder):
         _clear(folder)

@@ -45,7 +45,7 @@ _VERSION = hashlib.sha256(_TEXT.encode()).hexdigest()[:12]
 _LIBRARY = _TEXT.replace("$VERSION", _VERSION)
 _WRITE, _ADVANCE = f"headrace_write_{_VERSION}", f"headrace_advance_{_VERSION}"
 
-_GREETING: tuple[Command, ...] = (("INFO", "everything"), ("FUNCTION", "LOAD", _LIBRARY))
+_GREETING: tuple[Command, ...] = (("INFO",), ("FUNCTION", "LOAD", _LIBRARY))
 
 _POINTER_FIELDS = ("generation", "position", "digest")
 

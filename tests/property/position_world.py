@@ -170,7 +170,6 @@ class Worker:
         self._queue: list[tuple[int, int]] = []
         self._chain: _FaultyChain | None = None
         self._under_way: Iterator[None] | None = None
-        self._marks: list[bytes] = []
         self._fetched = 0
         self.acquire()
 
@@ -204,9 +203,7 @@ class Worker:
 
     def _fresh_mark(self) -> bytes:
         faults, chance = self._world.faults, self._world.chance
-        fixed = b"the mark" if faults.mark_not_renewed else chance.randbytes(8)
-        self._marks.append(fixed)
-        return fixed
+        return b"the mark" if faults.mark_not_renewed else chance.randbytes(8)
 
     def _work(self) -> Iterator[None]:
         batch = self._next_batch()
@@ -223,12 +220,14 @@ class Worker:
             self.acquire()
             return
         # A fold may write what it did not change: half of the time this one does.
-        unchanged = {event.user for event in batch.events} if self._world.chance.random() < 0.5 else set()  # type: ignore[attr-defined]
-        applied = replace(applied, changed={*applied.changed, *(unchanged & set(chain.cached))})
+        unchanged = dict.fromkeys(event.user for event in batch.events)  # type: ignore[attr-defined]
+        if self._world.chance.random() < 0.5:
+            kept = [entity for entity in unchanged if entity in chain.cached]
+            applied = replace(applied, changed={**dict.fromkeys(applied.changed), **dict.fromkeys(kept)})
         try:
             chain.commit(applied.row, applied.changed)
         except _InFlightError as flight:
-            links = [link for each in flight.links for link in _one_by_one(each)]
+            links = [link for each in flight.links for link in _one_by_one(each, self._fresh_mark)]
         refused = False
         for link in self._arranged(links):
             yield
@@ -285,13 +284,13 @@ class Worker:
         return self._world.log.between(*self._queue.pop(0)) if self._queue else None
 
 
-def _one_by_one(link: Link) -> Iterator[Link]:
+def _one_by_one(link: Link, fresh_mark: Callable[[], bytes]) -> Iterator[Link]:
     """Cut a link into links of one cell each."""
     cells: list[tuple[str, Cell | None] | None] = [*link.cells.items()] or [None]
     expected = link.expected
     for number, cell in enumerate(cells, 1):
         last = number == len(cells)
-        fresh = link.fresh if last else bytes([number]) + link.fresh[1:]
+        fresh = link.fresh if last else fresh_mark()
         yield Link(link.key, expected, fresh, dict([cell] if cell else []), link.row if last else None)
         expected = fresh
 

@@ -1,0 +1,1 @@
+"""Projects as users write them, for tests that run the `headrace` command on them."""

@@ -1,0 +1,1 @@
+"""Benchmarks: run by hand, never collected. The last line of each is one JSON object."""
