@@ -31,7 +31,7 @@ from streams.topics import TopicConfig
 from tests.bench.local_kafka import local_kafka, say
 
 LOW_LATENCY = {"fetch.queue.backoff.ms": 1, "fetch.wait.max.ms": 100, "socket.nagle.disable": True}
-WARM_S = 2.0
+WARM_S = 4.0
 
 
 class EchoRole:
