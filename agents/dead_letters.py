@@ -1,23 +1,38 @@
 """Records that go aside instead of vanishing: unusable ones to the dead-letter topic, too late ones to the late topic.
 
 A copy has the key, the bytes and the headers of its source, and headers that say where it was and why it is here. The
-source position is its id: a copy that was sent twice, because a worker died in between, is recognised by it.
+source position is its id: a copy that was sent twice, because a worker died in between, is recognised by it. What its
+topic has no room for lies in the artefact store, and ``dlq.digest``, ``dlq.key_digest`` or ``dlq.headers_digest`` (a
+JSON array of name and base64) says where.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+
+import msgspec
 
 from agents.context import RoleContext
 from agents.transport import Headers
 from definitions.declared import EventDefinition, ViewDefinition
 from streams import topics
+from streams.artefacts import ArtefactStore
 from streams.intake import DeadLetter
-from streams.records import Record, RecordBatch
+from streams.records import Record, RecordBatch, headers_of
 
 _LARGEST_MESSAGE_BYTES = 512
-_ROOM_BYTES = 1024 * 1024
+_HEADER_BYTES = 10  # what a header's lengths take, at most
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """What a record's copy is made of."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
 
 
 class DeadLetters:
@@ -37,16 +52,13 @@ class DeadLetters:
         await _acknowledged([self._send(event, batch, *each) for each in zip(dead, records, strict=True)])
 
     def _send(self, event: EventDefinition, batch: RecordBatch, letter: DeadLetter, record: Record) -> Awaitable[int]:
-        value, headers = record.value(), self._headers(batch, letter, record)
-        if value is not None and len(value) > max(event.max_bytes, _ROOM_BYTES):
-            headers.append(("dlq.digest", self._context.artefacts.put(value).encode()))
-            value = None
+        copy = _fitting("dlq", record, topics.value_room(event), self._context.artefacts)
         topic = topics.dead_letters(self._context.namespace, batch.partition.topic)
-        return self._context.log.producer().produce(topic, value, key=record.key(), headers=headers)
+        headers = [*copy.headers, *self._headers(batch, letter, record)]
+        return self._context.log.producer().produce(topic, copy.value, key=copy.key, headers=headers)
 
     def _headers(self, batch: RecordBatch, letter: DeadLetter, record: Record) -> list[tuple[str, bytes]]:
         return [
-            *(record.headers() or ()),
             *_source("dlq", batch, record),
             ("dlq.reason", letter.reason.encode()),
             ("dlq.path", _printable(letter.path)),
@@ -68,18 +80,30 @@ class LateRecords:
         Raises:
             LogUnavailable: one was not, in time.
         """
-        topic = topics.late_records(self._context.namespace, batch.partition.topic)
-        producer = self._context.log.producer()
-        await _acknowledged(
-            [
-                producer.produce(topic, record.value(), key=record.key(), headers=self._headers(view, batch, record))
-                for record in _records_at(batch, offsets)
-            ]
-        )
+        await _acknowledged([self._send(view, batch, record) for record in _records_at(batch, offsets)])
 
-    def _headers(self, view: ViewDefinition, batch: RecordBatch, record: Record) -> Headers:
-        source = _source("late", batch, record)
-        return [*(record.headers() or ()), *source, ("late.view", view.key.encode()), ("late.app", self._app)]
+    def _send(self, view: ViewDefinition, batch: RecordBatch, record: Record) -> Awaitable[int]:
+        copy = _fitting("late", record, topics.value_room(view.on), self._context.artefacts)
+        topic = topics.late_records(self._context.namespace, batch.partition.topic)
+        why = [*_source("late", batch, record), ("late.view", view.key.encode()), ("late.app", self._app)]
+        return self._context.log.producer().produce(topic, copy.value, key=copy.key, headers=[*copy.headers, *why])
+
+
+def _fitting(prefix: str, record: Record, value_room: int, artefacts: ArtefactStore) -> _Copy:
+    """Return the record's own part of a copy; what there is no room for is kept by digest."""
+    key, value, headers = record.key(), record.value(), headers_of(record)
+    kept: list[tuple[str, bytes]] = []
+    if value is not None and len(value) > value_room:
+        kept.append((f"{prefix}.digest", artefacts.put(value).encode()))
+        value = None
+    headers_bytes = sum(len(name) + len(content or b"") + _HEADER_BYTES for name, content in headers)
+    if headers_bytes + len(key or b"") > topics.BESIDE_ROOM_BYTES:
+        if headers:
+            kept.append((f"{prefix}.headers_digest", artefacts.put(msgspec.json.encode(headers)).encode()))
+        if key is not None:
+            kept.append((f"{prefix}.key_digest", artefacts.put(key).encode()))
+        key, headers = None, ()
+    return _Copy(key, value, [*headers, *kept])
 
 
 def _records_at(batch: RecordBatch, offsets: Sequence[int]) -> list[Record]:

@@ -22,7 +22,7 @@ from streams import intake as intakes
 from streams.cells import CellState
 from streams.chain import Chain
 from streams.engine import Engine, advance_intake
-from streams.errors import Gap, StoreError
+from streams.errors import ChainBroken, Gap, StoreError
 from streams.intake import DecodedBatch, Intake
 from streams.records import Partition, RecordBatch
 from streams.store import Row, RowKey, StoredRow
@@ -47,6 +47,8 @@ class _Open:
     topic: _Topic
     intake: Chain[None]
     views: Sequence[tuple[Engine, Chain[CellState]]]
+    waiting: Sequence[RowKey]
+    """Rows of views that have not been started, see `FeaturesRole.open`."""
 
     @property
     def chains(self) -> list[Chain[None] | Chain[CellState]]:
@@ -109,12 +111,15 @@ class FeaturesRole:
     def _opened(self, topic: _Topic, intake_key: RowKey, intake: StoredRow, found: Sequence[StoredRow | None]) -> _Open:
         store, partition = self._context.store, intake_key.partition
         views: list[tuple[Engine, Chain[CellState]]] = []
+        waiting: list[RowKey] = []
         for engine, stored in zip(topic.engines, found, strict=True):
+            key = RowKey(engine.view.key, partition)
             if stored is None:
                 _tell_waiting(engine.view, partition)
+                waiting.append(key)
             else:
-                views.append((engine, Chain(store, RowKey(engine.view.key, partition), stored, engine.codec)))
-        return _Open(topic, Chain(store, intake_key, intake, _NoState()), views)
+                views.append((engine, Chain(store, key, stored, engine.codec)))
+        return _Open(topic, Chain(store, intake_key, intake, _NoState()), views, waiting)
 
     async def apply(self, batch: RecordBatch) -> None:
         """Make the batch part of every row on its partition."""
@@ -148,10 +153,16 @@ class FeaturesRole:
         chain.commit(applied.row, applied.changed)
 
     async def reached_end(self, partition: Partition, end: int, broker_ms: int) -> None:
-        """Raise what the rows at the end are applied through: a link of each chain, so a store gone back is noticed."""
+        """Raise what the rows at the end are applied through: a link of each chain, so a store gone back is noticed.
+
+        Raises:
+            ChainBroken: a view that waited was started; the partition has to be opened and read anew.
+        """
         opened = self._open.get(partition)
         if opened is None:
             return
+        if opened.waiting and any(self._context.store.read_rows(opened.waiting)):
+            raise ChainBroken(f"cannot go on: {partition.topic}[{partition.index}]: a view was started; read it again")
         for chain in opened.chains:
             if chain.row.next == end:
                 through_ms = max(broker_ms, chain.row.applied_through_ms or 0)
@@ -196,7 +207,7 @@ def _check_in_log(position: int, given: Assigned) -> None:
 
 def _tell_waiting(view: ViewDefinition, partition: Partition) -> None:
     logger.warning(
-        "%s waits: %s[%d]: its events were read before it was declared; run `headrace batch backfill %s`",
+        "%s waits: %s[%d]: its events were read before it was declared; run `headrace features start %s`",
         view.key,
         partition.topic,
         partition.index,

@@ -75,6 +75,9 @@ class Runner:
         held = _Held(given, -1)
         self._held[given.partition] = held
         position = await self._opened(held)
+        if given.committed is None and self._on_take and held.open:
+            # A position at the end would be another one for whoever has the partition next.
+            self._member.commit(given.partition, position)
         self.metrics.set("assigned_partitions", len(self._held), role=self._role.name)
         return position
 

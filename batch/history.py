@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 from batch.errors import HistoryUnavailable
 from streams.records import Partition, Record, RecordBatch
 
-_ANSWER_S = 10.0
+_ANSWER_S = 5.0
 _STALL_S = 30.0
 _POLL_S = 0.2
 _MOST_MESSAGES = 10_000

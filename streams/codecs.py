@@ -20,6 +20,7 @@ wire, and integer ms UTC afterwards. Why a record may be unusable (its *dead-let
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn, cast
@@ -45,6 +46,7 @@ _TYPES: dict[ValueType, Any] = {
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS_PER_DAY = 86_400_000
 _WORST_MESSAGE = 300
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 _REASONS = (
     ("missing required field", "missing_field"),
@@ -159,6 +161,8 @@ class EventDecoder:
         said = str(error)[:_WORST_MESSAGE]
         _, at, place = said.rpartition(" - at `")
         path = place.rstrip("`") if at else "$"
+        missing = _MISSING.match(said)
+        path = path if missing is None else f"{path}.{missing[1]}"
         raise DecodeError(_reason(value, error), path, f"cannot decode {self.event.name}: {said}") from error
 
 

@@ -28,7 +28,10 @@ from definitions.declared import AppDefinition, EventDefinition, ModelDefinition
 DEFAULT_PARTITIONS = 4
 REPLY_PARTITIONS = 16
 REQUEST_MAX_BYTES = 1024 * 1024
-_DEAD_LETTER_ROOM_BYTES = 64 * 1024
+BESIDE_ROOM_BYTES = 64 * 1024
+"""What key and headers of an event may take beside its value."""
+
+_WHY_ROOM_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,11 @@ def late_records(namespace: str, topic: str) -> str:
     return f"{namespace}.{topic}.late"
 
 
+def value_room(event: EventDefinition) -> int:
+    """Return the bytes that an event's value may have in the topics of its copies."""
+    return max(event.max_bytes, 1024 * 1024)
+
+
 def declared(app: AppDefinition, namespace: str, partitions: int = DEFAULT_PARTITIONS) -> tuple[TopicConfig, ...]:
     """Return every topic that the app needs, the user's event topics included, each once.
 
@@ -118,9 +126,11 @@ def declared(app: AppDefinition, namespace: str, partitions: int = DEFAULT_PARTI
 
 
 def _of_event(event: EventDefinition, namespace: str, partitions: int) -> tuple[TopicConfig, ...]:
-    room = {"max.message.bytes": str(max(event.max_bytes, 1024 * 1024) + _DEAD_LETTER_ROOM_BYTES)}
+    source_bytes = value_room(event) + BESIDE_ROOM_BYTES
+    room = {"max.message.bytes": str(source_bytes)}
+    more_room = {"max.message.bytes": str(source_bytes + _WHY_ROOM_BYTES)}
     return (
         TopicConfig(event.topic, partitions, room),
-        TopicConfig(dead_letters(namespace, event.topic), partitions, room),
-        TopicConfig(late_records(namespace, event.topic), partitions, room),
+        TopicConfig(dead_letters(namespace, event.topic), partitions, more_room),
+        TopicConfig(late_records(namespace, event.topic), partitions, more_room),
     )

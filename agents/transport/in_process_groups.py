@@ -110,6 +110,7 @@ class InProcessMember:
         self._max_batch = max_batch
         self._listener: Listener | None = None
         self._readings: dict[Partition, _Reading] = {}
+        self._taking_on: Partition | None = None
         self._news = asyncio.Event()
         self._failure: Exception | None = None
 
@@ -152,7 +153,7 @@ class InProcessMember:
 
     def commit(self, partition: Partition, position: int) -> None:
         """Note the group's hint: at once, there is nothing to save here."""
-        if partition in self._readings:
+        if partition in self._readings or partition == self._taking_on:
             self._group.committed[partition] = position
 
     async def stop(self, drain_s: float) -> None:
@@ -193,11 +194,14 @@ class InProcessMember:
         if self._listener is None:
             return
         given = Assigned(kept.partition, assignment, 0, len(kept.records), committed)
+        self._taking_on = kept.partition
         try:
             position = await self._listener.assigned(given)
         except Exception as error:  # noqa: BLE001  # as above
             self._fail(error)
             return
+        finally:
+            self._taking_on = None
         reading = self._readings[kept.partition] = _Reading(kept, assignment, position)
         self._stand(reading, position, committed=committed)
         kept.waiting.add(self._news)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from agents.transport import Assigned, StartAt
 from definitions.errors import HeadraceError
 
-RESOLVED_BY = "refill the topic with `headrace replay`, or accept the loss with `headrace run ROLE --accept-loss`"
+RESOLVED_BY = "restore the topic, or begin anew under another namespace (HEADRACE_NAMESPACE)"
 
 
 class PositionOutsideLog(HeadraceError):  # noqa: N818  # a state of the world

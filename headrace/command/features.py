@@ -14,6 +14,7 @@ import typer
 from definitions.declared import ViewDefinition
 from definitions.values import Value, ValueType
 from headrace.command.features_list import list_command
+from headrace.command.features_start import start_command
 from headrace.command.options import AsJson, settings_of
 from headrace.command.voice import Voice
 from headrace.errors import UsageError
@@ -26,6 +27,7 @@ from streams.records import Partition
 group = typer.Typer(no_args_is_help=True, help="What the online store knows.")
 
 group.command("list")(list_command)
+group.command("start")(start_command)
 
 AsOf = Annotated[str | None, typer.Option("--as-of", help="Epoch ms or RFC 3339 with offset; default: now.")]
 

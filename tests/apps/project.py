@@ -93,7 +93,7 @@ class Project:
         return subprocess.run(
             [sys.executable, "-m", "headrace", *arguments],
             cwd=self.folder,
-            env={**os.environ, **environment},
+            env={**_environment(), **environment},
             input=given,
             capture_output=True,
             text=True,
@@ -109,6 +109,7 @@ class Project:
             supervisor = subprocess.Popen(
                 [sys.executable, "-m", "headrace", "run", *roles],
                 cwd=self.folder,
+                env=_environment(),
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -152,7 +153,9 @@ class Project:
         refused: list[object] = []
         producer = _producer(self.kafka)
         for value in values:
-            producer.produce(topic, value, on_delivery=lambda error, _: refused.extend([error] if error else []), **given)
+            producer.produce(
+                topic, value, on_delivery=lambda error, _: refused.extend([error] if error else []), **given
+            )
         assert producer.flush(DEADLINE_S) == 0
         assert not refused
 
@@ -220,9 +223,15 @@ def children_of(pid: int) -> dict[str, int]:
     """Return the pids of a supervisor's roles by name."""
     found: dict[str, int] = {}
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
-        found[words[-2].decode()] = int(child)
+        *_, name, _ = [b"", *Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")]
+        if name:  # empty for one that has just ended
+            found[name.decode()] = int(child)
     return found
+
+
+def _environment() -> dict[str, str]:
+    """Return this process's environment without the settings that would override the project's."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
 
 
 @functools.cache

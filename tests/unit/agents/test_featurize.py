@@ -216,7 +216,28 @@ async def test_a_view_declared_later_waits_and_the_others_go_on(world: World, ca
 
     assert world.store.read_rows([RowKey(BY_TAIL.key, world.partition)]) == [None]
     assert world.row(VIEW.key).applied == 2
-    assert "headrace batch backfill tails" in caplog.text
+    assert "headrace features start tails" in caplog.text
+
+
+async def test_a_waiting_view_that_is_started_reads_the_log_from_its_row_on(world: World) -> None:
+    await world.publish(departed(), b"{oops", departed(2))
+    await world.run(replace(APP, views=(VIEW,)))
+    role = FeaturesRole(APP, world.context)
+    member = world.log.member(role.subscription())
+    runner = Runner(member, role, world.metrics)
+    await member.start(runner)
+    world.store.create_row(RowKey(BY_TAIL.key, world.partition), Row(next=0, first=0))
+
+    world.clock.advance(2_000)
+    for _ in range(5):  # the first look at the end finds the row, the next ones read what it lacks
+        while (batch := await member.poll(0)) is not None:
+            await runner.take(batch)
+        world.clock.advance(2_000)
+    await member.stop(1.0)
+
+    assert world.row(BY_TAIL.key).applied == world.row(VIEW.key).applied == 2
+    assert world.row(FOLD).dead == 1
+    assert len(await world.records(topics.dead_letters("ns", TOPIC))) == 1
 
 
 async def test_an_emptied_store_is_refused_and_not_taken_for_a_new_beginning(world: World) -> None:

@@ -300,3 +300,9 @@ async def test_progress_is_measured() -> None:
     assert stage.metric("batch_seconds_count") == 2
     assert stage.metric("assigned_partitions") == 1
     assert (stage.metric("heartbeat_timestamp_seconds") or 0) > 1_700_000_000
+
+
+async def test_a_group_that_starts_at_the_end_commits_where_it_started_before_there_is_a_record() -> None:
+    stage = await staged(Role(policy=CommitPolicy.ON_TAKE))
+
+    assert stage.member._group.committed == {stage.partition: 0}

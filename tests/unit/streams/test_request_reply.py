@@ -345,5 +345,5 @@ def test_what_is_not_worth_sending_is_rejected_before(
 def test_a_value_nested_to_the_depth_where_python_gives_up_is_rejected_and_raises_nothing() -> None:
     for depth in range(900, 1_001):
         nested = b"[" * depth + b"]" * depth
-        found = rejection(Sent(json.dumps(BODY).encode().replace(b"2475.0", nested)))
+        found = rejection(Sent(json.dumps(BODY).encode().replace(b"2475", nested)))
         assert found.reason == Reason.INVALID

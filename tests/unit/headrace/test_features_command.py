@@ -1,0 +1,36 @@
+"""What the command line may say to ``headrace features get``."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace.command.features import read_entity, read_time
+from headrace.errors import UsageError
+from tests.builders import view_definition
+
+ONE, TWO = view_definition(), view_definition(by=["origin", "seats"])
+
+
+def test_an_entity_of_one_part_is_the_whole_text() -> None:
+    assert read_entity(ONE, "a,b") == {"origin": "a,b"}
+
+
+@pytest.mark.parametrize("text", ["JFK,7", '["JFK",7]'])
+def test_an_entity_of_several_parts_has_commas_or_is_json(text: str) -> None:
+    assert read_entity(TWO, text) == {"origin": "JFK", "seats": 7}
+
+
+@pytest.mark.parametrize("text", ["JFK", "JFK,7,8", "JFK,many", "[1"])
+def test_an_entity_that_is_not_one_is_wrong_usage(text: str) -> None:
+    with pytest.raises(UsageError, match="cannot read entity"):
+        read_entity(TWO, text)
+
+
+def test_a_time_is_epoch_ms_or_has_an_offset() -> None:
+    assert read_time("1356998400000") == read_time("2013-01-01T00:00:00Z") == read_time("2012-12-31T19:00:00-05:00")
+
+
+@pytest.mark.parametrize("text", ["2013-01-01T00:00:00", "yesterday", ""])
+def test_any_other_time_is_wrong_usage(text: str) -> None:
+    with pytest.raises(UsageError, match="--as-of"):
+        read_time(text)
