@@ -20,7 +20,7 @@ from agents.transport import Assigned, CommitPolicy, StartAt, Subscription
 from definitions.declared import AppDefinition, ViewDefinition
 from streams import intake as intakes
 from streams.cells import CellState
-from streams.chain import Chain
+from streams.chain import Advance, Chain, commit_together
 from streams.engine import Engine, advance_intake
 from streams.errors import ChainBroken, Gap, StoreError
 from streams.intake import DecodedBatch, Intake
@@ -122,35 +122,31 @@ class FeaturesRole:
         return _Open(topic, Chain(store, intake_key, intake, _NoState()), views, waiting)
 
     async def apply(self, batch: RecordBatch) -> None:
-        """Make the batch part of every row on its partition."""
+        """Make the batch part of every row on its partition: what goes aside first, then all rows in one round trip."""
         opened = self._open[batch.partition]
         decoded = opened.topic.intake.read(batch)
-        await self._take_in(opened, batch, decoded)
+        advances = [*await self._taken_in(opened, batch, decoded)]
         for engine, chain in opened.views:
-            await self._apply_to(engine, chain, batch, decoded)
+            applied = engine.apply(chain.row, chain.load, decoded)
+            if applied.row is not chain.row:
+                await self._late_records.send(engine.view, batch, applied.too_late)
+                advances.append(Advance(chain, applied.row, applied.changed))
+        commit_together(self._context.store, advances)
         self._export(opened)
 
-    async def _take_in(self, opened: _Open, batch: RecordBatch, decoded: DecodedBatch) -> None:
+    async def _taken_in(self, opened: _Open, batch: RecordBatch, decoded: DecodedBatch) -> Sequence[Advance]:
+        """Send the dead letters that the intake's row does not contain; return its advance, if there is one."""
         chain = opened.intake
         row = advance_intake(chain.row, decoded)
         if row is chain.row:
-            return
+            return ()
         dead = [letter for letter in decoded.dead if letter.offset >= chain.row.next]
         await self._dead_letters.send(opened.topic.intake.event, batch, dead)
         metrics, topic = self._context.metrics, batch.partition.topic
         metrics.count("events_decoded_total", row.applied - chain.row.applied, topic=topic)
         for letter in dead:
             metrics.count("dead_letters_total", topic=topic, reason=letter.reason)
-        chain.commit(row, ())
-
-    async def _apply_to(
-        self, engine: Engine, chain: Chain[CellState], batch: RecordBatch, decoded: DecodedBatch
-    ) -> None:
-        applied = engine.apply(chain.row, chain.load, decoded)
-        if applied.row is chain.row:
-            return
-        await self._late_records.send(engine.view, batch, applied.too_late)
-        chain.commit(applied.row, applied.changed)
+        return (Advance(chain, row),)
 
     async def reached_end(self, partition: Partition, end: int, broker_ms: int) -> None:
         """Raise what the rows at the end are applied through: a link of each chain, so a store gone back is noticed.
@@ -163,10 +159,14 @@ class FeaturesRole:
             return
         if opened.waiting and any(self._context.store.read_rows(opened.waiting)):
             raise ChainBroken(f"cannot go on: {partition.topic}[{partition.index}]: a view was started; read it again")
-        for chain in opened.chains:
-            if chain.row.next == end:
-                through_ms = max(broker_ms, chain.row.applied_through_ms or 0)
-                chain.commit(replace(chain.row, applied_through_ms=through_ms), ())
+        commit_together(
+            self._context.store,
+            [
+                Advance(chain, replace(chain.row, applied_through_ms=max(broker_ms, chain.row.applied_through_ms or 0)))
+                for chain in opened.chains
+                if chain.row.next == end
+            ],
+        )
 
     async def close(self, partition: Partition) -> None:
         """Forget the partition. Every effect is durable already."""

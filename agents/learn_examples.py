@@ -224,7 +224,7 @@ class ExampleLearner:
         return RiverLearner.restore(self._definition, self._encoder, data=self._data, digest=digest)[0]
 
     async def _is_at_end(self) -> bool:
-        [(_, end)] = await self._context.log.bounds([self._given.partition])
+        [end] = await self._context.log.ends([self._given.partition])
         return self._next >= end
 
     def _decoded(self, record: Record) -> Example | None:

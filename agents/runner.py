@@ -30,6 +30,8 @@ class _Held:
 
     given: Assigned
     next: int
+    known_end: int
+    """The furthest end of the log that was seen: a row may be there already, when nobody could say so."""
     open: bool = False
     end: tuple[int, int] | None = None
     """(end, broker ms) that the log told and the role has not reached yet."""
@@ -72,7 +74,7 @@ class Runner:
 
     async def assigned(self, given: Assigned) -> int:
         """Open the partition; wait as long as that takes. Return the position to resume from."""
-        held = _Held(given, -1)
+        held = _Held(given, -1, given.end)
         self._held[given.partition] = held
         position = await self._opened(held)
         if given.committed is None and self._on_take and held.open:
@@ -95,7 +97,7 @@ class Runner:
         """Tell the role, as soon as it has applied everything below ``end``."""
         held = self._held.get(partition)
         if held is not None:
-            held.end = (end, broker_ms)
+            held.end, held.known_end = (end, broker_ms), max(held.known_end, end)
             await self._guarded(held, self._tell_end)
             collect_when_idle()
 
@@ -107,6 +109,7 @@ class Runner:
         if batch.first != held.next:
             self._seek(held, held.next)
             return
+        held.known_end = max(held.known_end, batch.next)
         await self._guarded(held, lambda held: self._apply(held, batch))
         collect_after_batch()
 
@@ -150,7 +153,7 @@ class Runner:
         partition, attempt = held.given.partition, 0
         while not self._ending:
             # The newest hint is the runner's own position, once it has one.
-            given = held.given if held.next < 0 else replace(held.given, committed=held.next)
+            given = held.given if held.next < 0 else replace(held.given, committed=held.next, end=held.known_end)
             async with self._turn:
                 if self._held.get(partition) is not held:
                     break

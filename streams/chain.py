@@ -8,10 +8,10 @@ says where to go on, and nothing cached is trusted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from streams.store import Cell, Link, OnlineStore, Row, RowKey, StoredRow, fresh_mark
 
@@ -43,6 +43,15 @@ class Slot(Generic[State]):
 
     position: int
     state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One chain's part of a write: the row behind it, the cells it changes, and the links that say so."""
+
+    row: Row
+    cells: Mapping[str, Cell | None]
+    links: Sequence[Link]
 
 
 class Chain(Generic[State]):
@@ -99,12 +108,18 @@ class Chain(Generic[State]):
             ChainBroken: somebody else wrote, or the store went back in time; nothing after that point was written.
             StoreUnavailable: it is not known how much was written. Either way this chain must not be used again.
         """
+        commit_together(self._store, [Advance(self, row, changed)])
+
+    def prepare(self, row: Row, changed: Iterable[str]) -> Prepared:
+        """Return the links that write the states of ``changed`` and advance the row; `commit_together` sends them."""
         cells = {entity: self._cell(entity, row.next) for entity in changed}
-        links = list(self._links(cells, row))
-        self._store.write(links)
-        self._mark = links[-1].fresh
-        self.row = row
-        self._forget(cells)
+        return Prepared(row, cells, list(self._links(cells, row)))
+
+    def written(self, prepared: Prepared) -> None:
+        """Note that the links of ``prepared`` were accepted."""
+        self._mark = prepared.links[-1].fresh
+        self.row = prepared.row
+        self._forget(prepared.cells)
 
     def _cell(self, entity: str, position: int) -> Cell | None:
         slot = self._slots[entity]
@@ -130,3 +145,25 @@ class Chain(Generic[State]):
         excess = len(self._slots) - self._cached_cells
         for entity in list(islice(self._slots, max(0, excess))):
             del self._slots[entity]
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """What one chain is to commit: the row that follows, and the entities whose states changed."""
+
+    chain: Chain[Any]
+    row: Row
+    changed: Iterable[str] = ()
+
+
+def commit_together(store: OnlineStore, advances: Sequence[Advance]) -> None:
+    """Commit several chains in one round trip. Each keeps its own law; none waits for another.
+
+    Raises:
+        ChainBroken: a link was refused. Chains before it may have been written, so throw all of them away.
+        StoreUnavailable: it is not known how much was written; likewise.
+    """
+    prepared = [each.chain.prepare(each.row, each.changed) for each in advances]
+    store.write([link for part in prepared for link in part.links])
+    for each, part in zip(advances, prepared, strict=True):
+        each.chain.written(part)

@@ -178,6 +178,10 @@ class Log(Protocol):
         """Return (first, end) of each partition: its oldest offset, and the one its next record will get."""
         ...
 
+    async def ends(self, partitions: Sequence[Partition]) -> list[int]:
+        """Return the end of each partition: the offset that its next record will get. Cheaper than `bounds`."""
+        ...
+
     def producer(self) -> Producer:
         """Return the producer of this process; one is made and shared."""
         ...

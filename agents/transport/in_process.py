@@ -109,7 +109,11 @@ class InProcessLog:
 
     async def bounds(self, partitions: Sequence[Partition]) -> list[tuple[int, int]]:
         """Return (first, end) of each partition. Nothing is ever forgotten, so the first is 0."""
-        return [(0, len(self.kept(partition).records)) for partition in partitions]
+        return [(0, end) for end in await self.ends(partitions)]
+
+    async def ends(self, partitions: Sequence[Partition]) -> list[int]:
+        """Return the end of each partition."""
+        return [len(self.kept(partition).records) for partition in partitions]
 
     def producer(self) -> InProcessProducer:
         """Return the log's one producer."""

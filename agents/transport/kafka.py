@@ -57,6 +57,10 @@ class KafkaLog:
         """Return (first, end) of each partition. Cost: two requests to each broker that leads some of them."""
         return await self._admin.bounds(partitions)
 
+    async def ends(self, partitions: Sequence[Partition]) -> list[int]:
+        """Return the end of each partition. Cost: one request to each broker that leads some of them."""
+        return await self._admin.ends(partitions)
+
     def producer(self) -> KafkaProducer:
         """Return the process's producer; it is made the first time."""
         if self._producer is None:

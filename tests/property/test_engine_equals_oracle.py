@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from definitions.declared import EventDefinition, Field
@@ -58,12 +58,20 @@ BY_BOTH = view_definition(on=SALE, by=["shop", "user"], aggregates=AGGREGATES[:4
 PARTITIONS = [Partition("sales", index, "tid") for index in range(3)]
 START_MS = 1_700_000_000_000 // 600_000 * 600_000
 
+UNHURRIED, THOROUGH = settings(max_examples=60, deadline=None), settings(max_examples=150, deadline=None)
+
 Fields = dict[str, Any] | None
 History = dict[int, list[Fields]]
 
 eighths = st.integers(-800, 800).map(lambda number: number / 8)  # sums of them are exact, so equality may be demanded
-steps_ms = st.one_of(st.integers(0, 3_000), st.integers(0, 90_000), st.just(0), st.integers(-30_000, 0))
-jumps_ms = st.one_of(steps_ms, steps_ms, steps_ms, st.integers(-900_000, 400_000))
+# Times are drawn where rules have their edges: the disorder, the windows, and a tile more or less than those.
+ahead_ms = st.sampled_from([0, 0, 1, 500, 9_999, 10_000, 60_000, 310_000, 330_000, 680_000])
+late_ms = [1, 10_000, 19_999, 20_000, 20_001, 50_000, 60_000, 70_000, 290_000, 300_000, 310_000, 320_000]
+too_late_ms = [540_000, 580_000, 599_999, 600_000, 600_001, 620_000, 660_000, 720_000, 1_800_000]
+behind_ms = st.sampled_from([*late_ms, *too_late_ms])
+asked_behind_ms = st.sampled_from(
+    [-700_000, -60_000, -1, 0, 1, 10_000, 20_000, 20_001, 30_000, 40_000, 50_000, 60_000, 80_000, 120_000, 900_000]
+)
 
 
 @st.composite
@@ -74,9 +82,10 @@ def histories(draw: st.DrawFn) -> History:
 
 @st.composite
 def _records(draw: st.DrawFn) -> list[Fields]:
-    now_ms, records = START_MS, list[Fields]()
+    newest_ms, records = START_MS + draw(st.sampled_from([0, 0, 7_000, 60_000])), list[Fields]()
     for _ in range(draw(st.integers(1, 25))):
-        now_ms = max(START_MS - 3_600_000, now_ms + draw(jumps_ms))
+        at_ms = newest_ms - draw(behind_ms) if draw(st.booleans()) else newest_ms + draw(ahead_ms)
+        newest_ms = max(newest_ms, at_ms)
         event = {
             "id": "x",
             "user": draw(st.sampled_from(["ann", "ann", "bob", None])),
@@ -85,7 +94,7 @@ def _records(draw: st.DrawFn) -> list[Fields]:
             "pieces": draw(st.integers(-(2**40), 2**40) | st.integers(0, 3)),
             "paid": draw(st.booleans()),
             "colour": draw(st.sampled_from(["red", "blue", None])),
-            "at": now_ms,
+            "at": at_ms,
         }
         records.append(None if draw(st.integers(0, 19)) == 0 else event)
     return records
@@ -119,13 +128,15 @@ def ask_both(view: Any, history: History, served: Served, entity: list[Any], ask
             assert type(served.values[shown]) is type(value) or isinstance(value, int), shown
 
 
-@given(histories(), st.lists(st.integers(-900_000, 900_000), min_size=1, max_size=4))
+@THOROUGH
+@given(histories(), st.lists(asked_behind_ms, min_size=1, max_size=4))
 def test_values_equal_brute_force(history: History, asked: list[int]) -> None:
     replay = PointInTime([BY_USER, BY_BOTH])
     for number, events in history.items():
         replay.apply(cut(PARTITIONS[number], as_records(events), [])[0])
 
-    for asked_ms in (START_MS + each for each in asked):
+    newest_ms = max((event["at"] for events in history.values() for event in events if event), default=START_MS)
+    for asked_ms in (newest_ms - each for each in asked):
         for user in ("ann", "bob"):
             served = PointInTimeView(replay, BY_USER).serve({"user": user}, asked_ms)
             ask_both(BY_USER, history, served, [user], asked_ms)
@@ -153,6 +164,7 @@ class PointInTimeView:
         )
 
 
+@THOROUGH
 @given(histories())
 def test_tallies_equal_brute_force(history: History) -> None:
     engine = Engine(BY_USER)
@@ -171,6 +183,7 @@ def test_tallies_equal_brute_force(history: History) -> None:
         )
 
 
+@UNHURRIED
 @given(histories(), st.lists(st.integers(1, 24), max_size=12), st.randoms(use_true_random=False))
 def test_batches_cut_otherwise_leave_equal_bytes_and_tallies(history: History, places: list[int], chance: Any) -> None:
     for number, events in history.items():
@@ -183,6 +196,7 @@ def test_batches_cut_otherwise_leave_equal_bytes_and_tallies(history: History, p
         assert states(parts, number) == states(whole, number)
 
 
+@UNHURRIED
 @given(histories(), st.lists(st.tuples(st.integers(0, 24), st.integers(1, 24)), max_size=8))
 def test_what_is_delivered_again_changes_nothing(history: History, again: list[tuple[int, int]]) -> None:
     events = history[0]
@@ -204,6 +218,7 @@ def test_what_is_delivered_again_changes_nothing(history: History, again: list[t
     assert states(often, 0) == states(once, 0)
 
 
+@UNHURRIED
 @given(histories())
 def test_the_store_serves_what_the_replay_serves(history: History) -> None:
     store, replay, reader = MemoryStore(), PointInTime([BY_USER, BY_BOTH]), FeatureReader([BY_USER, BY_BOTH])

@@ -160,6 +160,17 @@ async def test_a_dead_letter_too_large_for_its_topic_is_kept_by_digest(world: Wo
     assert len(world.context.artefacts.get(headers["dlq.digest"].decode())) == 1024 * 1024 + 1
 
 
+async def test_a_dead_letter_whose_key_and_headers_are_too_large_keeps_them_by_digest(world: World) -> None:
+    await world.log.producer().produce(TOPIC, b"{oops", key=b"k" * 65_536, headers=[("trace", b"t")], partition=0)
+    await world.run()
+
+    [letter] = await world.records(topics.dead_letters("ns", TOPIC))
+    headers = dict(letter.headers() or ())
+    assert (letter.value(), letter.key()) == (b"{oops", None)
+    assert world.context.artefacts.get(headers["dlq.key_digest"].decode()) == b"k" * 65_536
+    assert json.loads(world.context.artefacts.get(headers["dlq.headers_digest"].decode())) == [["trace", "dA=="]]
+
+
 async def test_an_event_from_the_future_is_dead_and_moves_nothing(world: World) -> None:
     await world.publish(departed(6), departed(4))
     await world.run()

@@ -175,6 +175,7 @@ async def test_a_reopened_partition_is_given_the_runners_own_position_as_hint() 
     stage.role.applying.append(StoreUnavailable("no store"))
     await stage.step()
     assert [given.committed for given in stage.role.given] == [None, 10]
+    assert [given.end for given in stage.role.given] == [0, 20]
 
 
 async def test_a_close_that_cannot_flush_is_no_failure_of_its_own() -> None:

@@ -134,3 +134,16 @@ def test_a_sum_that_is_not_finite_is_no_value(sums: tuple[float, float]) -> None
         layout.add(state, START_MS, (sums[number // 2],), START_MS)
 
     assert set(Finaliser(view, layout).values([state], START_MS)[0].values()) in ({None}, {0.0})
+
+
+def test_of_equal_times_the_later_partition_then_the_later_offset_is_last() -> None:
+    view = view_definition(on=EVENT, aggregates=[aggregate("x", "last", "seats", ["1h"])])
+    layout = CellLayout(view)
+    first, second = layout.empty(), layout.empty()
+    for state, seats in ((first, 1), (first, 2), (second, 3), (second, 4)):
+        layout.add(state, START_MS, (seats,), START_MS)
+    finaliser = Finaliser(view, layout)
+
+    assert finaliser.values([first], START_MS)[0] == {"x_1h": 2}
+    assert finaliser.values([first, second], START_MS)[0] == {"x_1h": 4}
+    assert finaliser.values([second, first], START_MS)[0] == {"x_1h": 2}
