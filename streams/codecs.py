@@ -57,6 +57,12 @@ _REASONS = (
     ("Expected `int` >=", "out_of_range"),
 )
 
+DEEPEST = 100
+"""How many arrays and objects may lie in one another, fields that nobody reads included."""
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_BRACKETS = re.compile(rb"[\[\]{}]")
+
 Event = msgspec.Struct
 """A decoded event: an attribute per declared field, times as integer ms."""
 
@@ -96,6 +102,12 @@ class EventDecoder:
                 "$",
                 f"cannot decode {self.event.name}: expected at most {self._max_bytes} bytes, got {len(value)}",
             )
+        if _is_too_deep(value):
+            raise DecodeError(
+                "bad_json",
+                "$",
+                f"cannot decode {self.event.name}: expected at most {DEEPEST} levels of nesting, got more",
+            )
         try:
             event = self._decode(value)
             if not value.isascii():
@@ -119,6 +131,8 @@ class EventDecoder:
         if lines.count(b"\n") != breaks or lines.count(b"}\n") != breaks or not lines.endswith(b"}"):
             return None
         if len(max(whole, key=len)) > self._max_bytes:
+            return None
+        if _openings(lines) - len(whole) > DEEPEST and any(map(_is_too_deep, whole)):
             return None
         try:
             events = self._decode_lines(lines)
@@ -164,6 +178,24 @@ class EventDecoder:
         missing = _MISSING.match(said)
         path = path if missing is None else f"{path}.{missing[1]}"
         raise DecodeError(_reason(value, error), path, f"cannot decode {self.event.name}: {said}") from error
+
+
+def _openings(value: bytes) -> int:
+    return value.count(b"[") + value.count(b"{")
+
+
+def _is_too_deep(value: bytes) -> bool:
+    """Return whether the JSON nests deeper than `DEEPEST`.
+
+    Judged by the bytes: where the interpreter's own limit lies depends on the process, and a replay decides the same.
+    """
+    if _openings(value) <= DEEPEST:
+        return False
+    depth = deepest = 0
+    for sign in _BRACKETS.findall(_STRINGS.sub(b"", value)):
+        depth += 1 if sign in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest > DEEPEST
 
 
 def _ordered(fields: Sequence[Field]) -> list[Field]:

@@ -86,21 +86,8 @@ class Engine:
                 add(slot.state, at_ms, inputs, newest_ms)
                 changed[entity] = None
         applied = len(batch.events) - no_entity - len(too_late)
-        return Applied(
-            replace(
-                row,
-                next=batch.next,
-                newest_ms=None if newest_ms == _NONE_YET else newest_ms,
-                applied_through_ms=_later(row.applied_through_ms, batch.appended_ms),
-                applied=row.applied + applied,
-                late=row.late + late,
-                too_late=row.too_late + len(too_late),
-                no_entity=row.no_entity + no_entity,
-                dead=row.dead + len(batch.dead),
-            ),
-            changed,
-            too_late,
-        )
+        tallies = {"applied": applied, "late": late, "too_late": len(too_late), "no_entity": no_entity}
+        return Applied(_behind(row, batch, newest_ms, tallies), changed, too_late)
 
     def _inputs(self, batch: DecodedBatch) -> Iterable[Sequence[object]]:
         columns = [column.inputs(batch.events) for column in self.layout.inputs]
@@ -109,6 +96,18 @@ class Engine:
     def _is_too_late(self, at_ms: int, newest_ms: int) -> bool:
         """Return whether the event lies before the longest window that ends with the tile of the newest event."""
         return at_ms // self._longest_grid_ms <= newest_ms // self._longest_grid_ms - self._longest_tiles
+
+
+def _behind(row: Row, batch: DecodedBatch, newest_ms: int, tallies: Mapping[str, int]) -> Row:
+    """Return the view's row behind the batch."""
+    return replace(
+        row,
+        next=batch.next,
+        newest_ms=None if newest_ms == _NONE_YET else newest_ms,
+        applied_through_ms=_later(row.applied_through_ms, batch.appended_ms),
+        dead=row.dead + len(batch.dead),
+        **{name: getattr(row, name) + count for name, count in tallies.items()},
+    )
 
 
 def advance_intake(row: Row, batch: DecodedBatch) -> Row:

@@ -246,7 +246,7 @@ async def test_seeks_under_load_never_skip(log: KafkaLog, topic: str) -> None:
     await member.stop(1.0)
 
 
-async def test_records_deleted_below_the_position_stop_the_partition_with_the_command(
+async def test_records_deleted_below_the_position_stop_the_partition_and_it_says_what_to_do(
     kafka: str, log: KafkaLog, topic: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await fill(log, topic, range(400))
@@ -260,7 +260,7 @@ async def test_records_deleted_below_the_position_stop_the_partition_with_the_co
     role.open = _at_zero  # type: ignore[method-assign]
     running = asyncio.create_task(host(log, role, stop=stop, metrics=Metrics("test")))
     await until(lambda: role.count() == 300, "the other partitions applied")
-    assert f"cannot resume: {topic}[0]: expected a position in 50..100, got 0; refill the topic" in caplog.text
+    assert f"cannot resume: {topic}[0]: expected a position in 50..100, got 0; restore the topic, or" in caplog.text
     stop.set()
     await running
 

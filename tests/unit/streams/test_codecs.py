@@ -202,3 +202,18 @@ def test_a_part_of_a_batch_holds_what_lies_in_it() -> None:
     assert [letter.offset for letter in part.dead] == [2]
     assert whole.between(0, 8) is whole
     assert isinstance(whole.dead[0], DeadLetter)
+
+
+@pytest.mark.parametrize(("levels", "is_refused"), [(99, False), (100, True)])
+def test_how_deep_a_value_may_nest_does_not_depend_on_the_process(levels: int, *, is_refused: bool) -> None:
+    """The event itself is one level; brackets inside text are none, and neither is breadth."""
+    nested = b"[" * levels + b"]" * levels
+    wide = b'"wide": [' + b",".join([b"[]"] * 500) + b'], "text": "' + b"[" * 500 + b'"'
+    value = bytes_of().replace(b'"flight_id"', b'"deep": ' + nested + b", " + wide + b', "flight_id"')
+
+    if is_refused:
+        with pytest.raises(DecodeError, match="expected at most 100 levels"):
+            DECODER.decode(value)
+    else:
+        DECODER.decode(value)
+    assert (DECODER.decode_all([value, value]) is None) is is_refused
