@@ -96,7 +96,7 @@ class Runner:
     async def reached_end(self, partition: Partition, end: int, broker_ms: int) -> None:
         """Tell the role, as soon as it has applied everything below ``end``."""
         held = self._held.get(partition)
-        if held is not None:
+        if held is not None and not self._ending:
             held.end, held.known_end = (end, broker_ms), max(held.known_end, end)
             await self._guarded(held, self._tell_end)
             collect_when_idle()
@@ -155,7 +155,8 @@ class Runner:
             # The newest hint is the runner's own position, once it has one.
             given = held.given if held.next < 0 else replace(held.given, committed=held.next, end=held.known_end)
             async with self._turn:
-                if self._held.get(partition) is not held:
+                # A store that hangs costs seconds a call: the end may have come while others had their turn.
+                if self._ending or self._held.get(partition) is not held:
                     break
                 try:
                     held.next = await self._role.open(given)

@@ -32,9 +32,10 @@ async def play(span: Span, console: Console, directory: Path) -> Path:
             playing = await Play.of(stage, await reading, shown)
             try:
                 await playing.run()
-                summary = await summary_of(playing, time.monotonic() - began_s)
+                summary = await summary_of(playing)
             finally:
                 await playing.observer.close()
+    summary["wall_s"] = round(time.monotonic() - began_s, 1)
     for line in lines_of(summary, playing):
         console.print(line, highlight=False, soft_wrap=True)
     file = settings.root / servers.FOLDER / "demo.json"
@@ -55,6 +56,7 @@ def main() -> None:
     try:
         end_with_a_line(lambda: asyncio.run(_until_told()))
     except (KeyboardInterrupt, asyncio.CancelledError):
+        Console(stderr=True).print("stopped; roles and servers have ended")
         sys.exit(INTERRUPTED)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agents import learn_examples, raise_alerts, route_labels
@@ -19,11 +19,11 @@ from examples.flights.stage import Stage
 from online_models.learners.restoring import ONLINE
 from streams import counts, joins, topics
 from streams.records import Partition
-from streams.store import Answer, Question
+from streams.store import Answer, Pointer, Question, StoredRow
 
 PATIENCE_S = 60.0
 """How long a role may stand still, with records to read, before it counts as stuck."""
-_POLL_S = 0.001
+_POLL_S = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,27 +81,23 @@ class CatchUp:
 
     async def quiet(self) -> None:
         """Wait until every role has read everything and nothing more has come of it."""
-        before: list[tuple[int, int]] = []
+        before: list[int] = []
         partitions = [each for step in self._steps for each in step.partitions]
-        while (bounds := await self._stage.session.log.bounds(partitions)) != before:
-            before = bounds
+        while (ends := await self._stage.session.log.ends(partitions)) != before:
+            before = ends
             await self.everything()
             await asyncio.sleep(0.1)  # what a reply or a tick has just caused has arrived by then
 
     async def _reach(self, step: Step) -> None:
-        bounds = await self._stage.session.log.bounds(step.partitions)
-        ends = {partition: end for partition, (_, end) in zip(step.partitions, bounds, strict=True)}
-        question = Question(
-            folds=[each.name for each in step.readers if not each.is_pointer],
-            pointers=[each.name for each in step.readers if each.is_pointer],
-        )
-        seen: list[str] = []
+        partitions, store = step.partitions, self._stage.session.store
+        ends = dict(zip(partitions, await self._stage.session.log.ends(partitions), strict=True))
+        behind, seen = dict.fromkeys(step.readers, ""), dict[Reader, str]()
         until_s = time.monotonic() + PATIENCE_S
-        while behind := _behind(step, self._stage.session.store.read(question), ends):
+        while behind := _behind(list(behind), store.read(_question(behind)), ends):
             if behind != seen:
                 seen, until_s = behind, time.monotonic() + PATIENCE_S
             elif time.monotonic() > until_s:
-                raise DemoStuck(f"cannot go on: nothing moved for {PATIENCE_S:.0f} s: {'; '.join(behind[:3])}")
+                raise DemoStuck(f"cannot go on: nothing moved for {PATIENCE_S:.0f} s: {'; '.join(behind.values())}")
             self._stage.check()
             await asyncio.sleep(self._poll_s)
 
@@ -127,22 +123,35 @@ def _learners(model: ModelDefinition, examples: tuple[Partition, ...]) -> list[R
     return [Reader(learn_examples.pointer_name(model.key, name), examples, is_pointer=True) for name in online]
 
 
-def _behind(step: Step, answer: Answer, ends: Mapping[Partition, int]) -> list[str]:
+def _question(readers: Iterable[Reader]) -> Question:
+    """Return what to ask the store of readers."""
+    return Question(
+        folds=[each.name for each in readers if not each.is_pointer],
+        pointers=[each.name for each in readers if each.is_pointer],
+    )
+
+
+def _behind(readers: Sequence[Reader], answer: Answer, ends: Mapping[Partition, int]) -> dict[Reader, str]:
     """Return who has not reached the end of what, for people; empty where everybody has."""
-    rows = iter(answer.rows)
-    pointers = iter(answer.pointers)
-    behind = []
-    for reader in step.readers:
-        if reader.is_pointer:
-            pointer = next(pointers)
-            end = ends[reader.partitions[0]]
-            if end > (0 if pointer is None else pointer.position):
-                behind.append(f"{reader.name} at {pointer.position if pointer else 'no snapshot'} of {end}")
-            continue
-        found = next(rows)
-        for partition in reader.partitions:
-            stored = found.get(partition.field)
-            if stored is None or stored.row.next < ends[partition]:
-                at = "not started" if stored is None else f"at {stored.row.next}"
-                behind.append(f"{reader.name} in {partition.topic}[{partition.index}] {at} of {ends[partition]}")
+    rows, pointers = iter(answer.rows), iter(answer.pointers)
+    behind = {}
+    for reader in readers:
+        lag = _pointer_lag(reader, next(pointers), ends) if reader.is_pointer else _row_lag(reader, next(rows), ends)
+        if lag:
+            behind[reader] = f"{reader.name} in {lag}"
     return behind
+
+
+def _row_lag(reader: Reader, rows: Mapping[str, StoredRow], ends: Mapping[Partition, int]) -> str:
+    for partition in reader.partitions:
+        stored, end = rows.get(partition.field), ends[partition]
+        if stored is None or stored.row.next < end:
+            at = "not started" if stored is None else f"at {stored.row.next}"
+            return f"{partition.topic}[{partition.index}] {at} of {end}"
+    return ""
+
+
+def _pointer_lag(reader: Reader, pointer: Pointer | None, ends: Mapping[Partition, int]) -> str:
+    [partition] = reader.partitions
+    at = 0 if pointer is None else pointer.position
+    return f"{partition.topic} at {at} of {ends[partition]}" if at < ends[partition] else ""

@@ -80,13 +80,13 @@ class Play:
         past = self.story.past
         for first in range(0, len(past), _IN_FLIGHT):
             await _publish(self.stage.session.log.producer(), past[first : first + _IN_FLIGHT])
-            self.shown.stage("January published", min(first + _IN_FLIGHT, len(past)), len(past))
+            self.shown.stage("past published", min(first + _IN_FLIGHT, len(past)), len(past))
         read = asyncio.ensure_future(self.catch_up.events())
         try:
             while not read.done():
                 await asyncio.wait({read}, timeout=_LOOK_S)
                 row = self.observer.rows()["intake"]
-                self.shown.stage("January in the features", row["applied"] + row["dead"], len(past))
+                self.shown.stage("past in the features", row["applied"] + row["dead"], len(past))
             await read
         finally:
             read.cancel()
@@ -133,6 +133,7 @@ class Play:
             await _publish(producer, bad)
         await _publish(producer, slot.happenings)
         await self.catch_up.everything()
+        self.observer.look_at_verdict()
         await asyncio.gather(*(self._ask(client, question) for question in slot.questions))
         self._moment_ms, self._done = slot.start_ms, self._done + 1
         if self.shown.is_due:
@@ -153,7 +154,7 @@ class Play:
     async def _look(self, *, is_final: bool = False) -> None:
         """Read what the roles have done, and show it."""
         await self.observer.look()
-        self.shown.stage("1 to 14 February", self._done, len(self.story.slots))
+        self.shown.stage("slots lived through", self._done, len(self.story.slots))
         self.shown.show(self._board(), is_final=is_final)
 
     def _board(self) -> Board:
@@ -195,7 +196,7 @@ def _model(stage: Stage) -> ModelDefinition:
 
 def _lines(result: TrainResult) -> list[str]:
     """Return what was trained, for people."""
-    lines = [f"trained on {result.rows:,} of {result.asked:,} January flights (the others never arrived)"]
+    lines = [f"trained on {result.rows:,} of {result.asked:,} past flights (the others never arrived)"]
     for learner, measures in result.measures.items():
         shown = ", ".join(f"{name} {value:.4g}" for name, value in measures.items())
         lines.append(f"  {learner}: {shown}")

@@ -75,8 +75,9 @@ class Judged:
         for name, column in zip(names, columns, strict=True):
             missing = np.isnan(column)
             filled = np.where(missing, np.median(column[~missing]) if not missing.all() else 0.0, column)
-            auc = rank_auc(filled.tolist(), self.labels) or 0.5
-            best = max(best, (name, max(auc, 1 - auc)), key=lambda found: found[1])
+            auc = rank_auc(filled.tolist(), self.labels)
+            if auc is not None:
+                best = max(best, (name, max(auc, 1 - auc)), key=lambda found: found[1])
         return best
 
 
@@ -118,6 +119,10 @@ class Observer:
                 self._take(self._example_decoder.decode(record.value() or b""))
         while records := await self._alerts.poll(0):
             self.alerts += [self._alert_decoder.decode(record.value() or b"") for _, record in records]
+        self.look_at_verdict()
+
+    def look_at_verdict(self) -> None:
+        """Keep the verdict in force: the store holds only the newest. Cost: one read, below 1 ms."""
         verdict = read_verdicts(self._session.store).get(self._model.key)
         if verdict is not None:
             self.days.setdefault(verdict.health.day, verdict)

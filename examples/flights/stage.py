@@ -35,8 +35,8 @@ from headrace.supervisor import Supervisor, role_command
 from streams.topics import declared
 
 APP = "examples.flights.app"
-PARTITIONS = 2
-"""Of each topic, at most: as many as the demo's machine has use for, which is thought to have two cores."""
+PARTITIONS = 1
+"""Of each topic. A slot is a dozen events: on two cores a second partition costs a third more time and saves none."""
 _PROPERTIES = {"linger.ms": "1"}
 """A slot's records travel together: half the requests to the broker."""
 _SAID = re.compile(r"^([\w, ]+): metrics and health on (http://\S+)$", re.MULTILINE)
@@ -106,20 +106,21 @@ async def open_stage(settings: Settings, say: Say) -> AsyncIterator[Stage]:
         namespace=f"flights-{secrets.token_hex(3)}",
         artefacts=folder / "artefacts",
         admin_port=0,
-        partitions=min(settings.partitions, PARTITIONS),
+        partitions=PARTITIONS,
         kafka_properties={**_PROPERTIES, **settings.kafka_properties},
     )
     with _alone(folder):
         _clear(folder)
-        try:
-            substrate = await asyncio.to_thread(_provide, own, folder, say)
-            say(substrate.line)
-            async with open_session(own, substrate) as session:
-                await _create_topics(session)
-                async with _roles(session, substrate, folder, say) as stage:
-                    yield stage
-        finally:
-            servers.stop(folder)
+        with _logging_to(folder / "demo.log"):
+            try:
+                substrate = await asyncio.to_thread(_provide, own, folder, say)
+                say(substrate.line)
+                async with open_session(own, substrate) as session:
+                    await _create_topics(session)
+                    async with _roles(session, substrate, folder, say) as stage:
+                        yield stage
+            finally:
+                servers.stop(folder)
 
 
 @contextlib.contextmanager
@@ -132,6 +133,18 @@ def _alone(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise DemoRefused(f"cannot begin: {folder}: another demo is running there; wait for its end") from error
         yield
+
+
+@contextlib.contextmanager
+def _logging_to(file: Path) -> Iterator[None]:
+    """Write what this process logs to a file: a scoreboard has no room for it."""
+    handler = logging.FileHandler(file, delay=True)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
 
 
 def _clear(folder: Path) -> None:
@@ -168,7 +181,6 @@ async def _create_topics(session: Session) -> None:
 async def _roles(session: Session, substrate: Substrate, folder: Path, say: Say) -> AsyncIterator[Stage]:
     stop, said = asyncio.Event(), list[str]()
     if substrate.in_process:
-        logging.basicConfig(filename=folder / "roles.log", level=logging.INFO)
         running: asyncio.Future[object] = asyncio.ensure_future(serve(ROLES, session, stop=stop, say=said.append))
     else:
         supervisor = Supervisor(

@@ -96,9 +96,10 @@ def _questions_of(file: Path, model: ModelDefinition) -> list[Question]:
 
 @contextmanager
 def _bars() -> Iterator[Tell]:
-    """Yield what takes progress; each stage is a bar on standard error."""
+    """Yield what takes progress; each stage is a bar on standard error, where that is a terminal."""
     columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bars: dict[str, int] = {}
 
         def tell(stage: str, done: int, total: int) -> None:

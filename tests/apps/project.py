@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from urllib.request import urlopen
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from definitions.declared import ModelDefinition
+from headrace import servers
 from streams.artefacts import ArtefactStore
 from streams.messages import encode
 from tests.builders import declare
@@ -217,6 +219,22 @@ def send_foreign(kafka: str, topic: str, value: bytes) -> None:
     command = [sys.executable, str(Path(__file__).with_name("foreign_producer.py")), kafka, topic]
     environment = {**os.environ, "AIOKAFKA_NO_EXTENSIONS": "1"}
     subprocess.run(command, input=value, env=environment, check=True, timeout=DEADLINE_S)
+
+
+def take_redis_away(project: Project, loss: str) -> None:
+    """Let a project's own Redis be ``killed`` or ``frozen``."""
+    pid = servers.pids(project.folder)["redis"]
+    os.kill(pid, signal.SIGKILL if loss == "killed" else signal.SIGSTOP)
+    if loss == "killed":
+        os.waitpid(pid, 0)
+
+
+def bring_redis_back(project: Project, loss: str) -> None:
+    """Undo `take_redis_away`: same address, same data."""
+    if loss == "killed":
+        servers.start(project.folder, only=("redis",))
+    else:
+        os.kill(servers.pids(project.folder)["redis"], signal.SIGCONT)
 
 
 def children_of(pid: int) -> dict[str, int]:

@@ -402,6 +402,7 @@ class LogContract:
         await self.fill(log, topic, 40)
         partitions = await log.partitions(topic)
         assert await log.bounds(partitions) == [(0, 10)] * PARTITIONS
+        assert await log.ends(partitions) == [10] * PARTITIONS
         end = await log.tail([(partition, 10) for partition in partitions])
         middle = await log.tail([(partitions[1], 8)])
         assert await end.poll(0.01) == ()

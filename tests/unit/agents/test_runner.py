@@ -307,3 +307,11 @@ async def test_a_group_that_starts_at_the_end_commits_where_it_started_before_th
     stage = await staged(Role(policy=CommitPolicy.ON_TAKE))
 
     assert stage.member._group.committed == {stage.partition: 0}
+
+
+async def test_when_the_end_has_come_no_partition_is_opened_and_no_end_is_told_any_more() -> None:
+    stage = await staged(Role())
+    await stage.fill(5)
+    stage.runner.end()
+    await stage.run_dry()
+    assert stage.role.calls == ["open", "apply 0..5"]
