@@ -16,6 +16,9 @@ from streams.errors import StoreError, StoreUnavailable
 
 Command = Sequence[str | bytes | int]
 
+GREETING_S = 1.0
+"""How long connecting and greeting may take: a server that hangs accepts connections and then says nothing."""
+
 _READ_BYTES = 256 * 1024
 
 _WHAT_TO_DO: tuple[tuple[type[Exception], str, str], ...] = (
@@ -60,7 +63,7 @@ class Wire:
         deadline = time.monotonic() + timeout_s
         try:
             if not self._open:
-                self._connect(timeout_s, deadline)
+                self._connect(min(timeout_s, GREETING_S))
             return self._exchange(commands, deadline)
         except (redis.RedisError, OSError) as error:
             self.close()
@@ -74,7 +77,8 @@ class Wire:
         self._open = False
         self._connection.disconnect()
 
-    def _connect(self, timeout_s: float, deadline: float) -> None:
+    def _connect(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
         self._connection.disconnect()
         self._connection.socket_connect_timeout = timeout_s
         self._connection.socket_timeout = timeout_s
