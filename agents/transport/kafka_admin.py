@@ -85,7 +85,8 @@ class KafkaAdmin:
             asked = self._client.describe_topics(TopicCollection(list(names)), request_timeout=_ATTEMPT_S)
             return {name: await _described(name, future) for name, future in asked.items()}
 
-        return await self._tried(f"describe {', '.join(names)}", attempt)
+        others = f" and {len(names) - 1} more topics" if len(names) > 1 else ""
+        return await self._tried(f"describe {names[0]}{others}", attempt)
 
     async def bounds(self, partitions: Sequence[Partition]) -> list[tuple[int, int]]:
         """Return (first, end) of each partition. Cost: two requests to each broker that leads some of them."""
