@@ -6,14 +6,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from agents.transport import Assigned, Listener, Subscription
+from agents.transport.in_process_partitions import KeptPartition
 from agents.transport.positions import PositionOutsideLog, inside_log
 from streams.records import Partition, RecordBatch
-
-if TYPE_CHECKING:
-    from agents.transport.in_process import KeptPartition
 
 _END_EVERY_MS = 1_000
 _DRAIN_S = 8.0
