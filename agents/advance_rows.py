@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from agents.context import RoleContext
+from agents.metrics import Metrics
 from agents.transport import Assigned
 from streams.chain import Chain, StateCodec
 from streams.records import LOG_APPEND_TIME, Record
@@ -76,7 +77,7 @@ class FoldWriter(Generic[State]):
             changed,
         )
         self._fates.clear()
-        self._export()
+        export_row(self._metrics, self.chain)
 
     def reached_end(self, broker_ms: int) -> None:
         """Raise *applied through* to the broker's time, at most once a second: a link too, so a rollback is noticed."""
@@ -84,12 +85,14 @@ class FoldWriter(Generic[State]):
             self._appended_ms = broker_ms
             self.commit(self.chain.row.next)
 
-    def _export(self) -> None:
-        partition, row = self.chain.key.partition, self.chain.row
-        labels = {"fold": self.chain.key.fold, "topic": partition.topic, "partition": str(partition.index)}
-        self._metrics.set("row_next_offset", row.next, **labels)
-        for tally in TALLIES:
-            self._metrics.set("row_records", getattr(row, tally), **labels, tally=tally)
+
+def export_row(metrics: Metrics, chain: Chain[Any]) -> None:
+    """Show a chain's row as metrics: how far it reaches, and its tallies."""
+    partition, row = chain.key.partition, chain.row
+    labels = {"fold": chain.key.fold, "topic": partition.topic, "partition": str(partition.index)}
+    metrics.set("row_next_offset", row.next, **labels)
+    for tally in TALLIES:
+        metrics.set("row_records", getattr(row, tally), **labels, tally=tally)
 
 
 class NoCells:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from agents.advance_rows import NoCells, export_row
 from agents.context import RoleContext
 from agents.dead_letters import DeadLetters, LateRecords
 from agents.transport import Assigned, CommitPolicy, StartAt, Subscription
@@ -26,8 +27,6 @@ from streams.errors import ChainBroken, Gap, StoreError
 from streams.intake import DecodedBatch, Intake
 from streams.records import Partition, RecordBatch
 from streams.store import Row, RowKey, StoredRow
-
-_TALLIES = ("applied", "late", "duplicate", "too_late", "no_entity", "dead")
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +118,7 @@ class FeaturesRole:
                 waiting.append(key)
             else:
                 views.append((engine, Chain(store, key, stored, engine.codec)))
-        return _Open(topic, Chain(store, intake_key, intake, _NoState()), views, waiting)
+        return _Open(topic, Chain(store, intake_key, intake, NoCells()), views, waiting)
 
     async def apply(self, batch: RecordBatch) -> None:
         """Make the batch part of every row on its partition: what goes aside first, then all rows in one round trip."""
@@ -173,27 +172,8 @@ class FeaturesRole:
         self._open.pop(partition, None)
 
     def _export(self, opened: _Open) -> None:
-        metrics = self._context.metrics
         for chain in opened.chains:
-            partition = chain.key.partition
-            labels = {"fold": chain.key.fold, "topic": partition.topic, "partition": str(partition.index)}
-            metrics.set("row_next_offset", chain.row.next, **labels)
-            for tally in _TALLIES:
-                metrics.set("row_records", getattr(chain.row, tally), tally=tally, **labels)
-
-
-class _NoState:
-    """The intake keeps no cells."""
-
-    def empty(self) -> None:
-        """Return nothing."""
-
-    def encode(self, state: None) -> bytes | None:  # noqa: ARG002  # there is one state
-        """Return that there is nothing to keep."""
-        return None
-
-    def decode(self, data: bytes) -> None:
-        """Return nothing."""
+            export_row(self._context.metrics, chain)
 
 
 def _check_in_log(position: int, given: Assigned) -> None:
