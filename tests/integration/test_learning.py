@@ -106,7 +106,13 @@ class World:
             (joins.fold(model.key), topics.outcomes(space, model)),
             (fold(model.key, "online"), topics.examples(space, model)),
         )
-        await until(lambda: self.pointer() is not None)
+        await self.published()
+
+    async def published(self) -> None:
+        """Wait until the newest snapshot contains every example there is: the pointer moves after the row."""
+        partitions = await self.log.partitions(topics.examples(self.context.namespace, self.model))
+        [(_, end)] = await self.log.bounds(partitions)
+        await until(lambda: (found := self.pointer()) is not None and found.position == end)
 
     def pointer(self) -> Pointer | None:
         """Return the pointer to the newest snapshot."""
