@@ -16,7 +16,7 @@ from batch.context import Tell, tell_nobody
 from batch.history import History
 from definitions.declared import AppDefinition, EventDefinition, ViewDefinition
 from streams import intake as intakes
-from streams.cells import COUNTS, ORIGIN, TILES, CellState, SeriesLayout
+from streams.cells import COUNTED, ORIGIN, TILE, CellState, SeriesLayout
 from streams.engine import Engine, advance_intake
 from streams.intake import DecodedBatch, Intake
 from streams.records import Partition
@@ -277,6 +277,6 @@ def _counts(state: CellState | None, layout: SeriesLayout) -> dict[int, int]:
     """Return how many events there are by the start of their tile."""
     if state is None or state[ORIGIN] is None:
         return {}
-    series = state[layout.place]
-    starts = (state[ORIGIN] + tile * layout.grid_ms for tile in series[TILES])
-    return dict(zip(starts, series[COUNTS], strict=True))
+    rows, width = layout.rows(state), layout.width
+    starts = (state[ORIGIN] + tile * layout.grid_ms for tile in rows[TILE::width])
+    return dict(zip(starts, rows[COUNTED::width], strict=True))

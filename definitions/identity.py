@@ -18,7 +18,7 @@ from definitions.expressions import Constant, Expression, Name
 
 ENGINE_SEMANTICS_VERSION = 1
 """Raised when the engine gives other state for the same events and definition."""
-CELL_CODEC_VERSION = 1
+CELL_CODEC_VERSION = 2
 """Raised when the bytes of a cell change their meaning."""
 
 DIGEST_HEX_DIGITS = 12

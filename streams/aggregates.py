@@ -29,9 +29,9 @@ Slices = Sequence[Sequence[Any]]
 class Column:
     """What one tile keeps in one place.
 
-    ``inputs`` gives what each event brings, None for nothing. A tile starts as ``empty``; an input replaces a None,
-    else it is folded in: ``fold(held, input)``. Where ``timed``, what is held is (ms since the cell's origin, input)
-    of the newest event, and there is no fold to call.
+    ``inputs`` gives what each event brings, None for nothing. A tile starts as ``empty``; where that is None the first
+    input becomes ``begin(input)``, by default the input itself, and every other one is folded: ``fold(held, input)``.
+    Where ``timed``, begin and fold are given (ms since the cell's origin, input).
     """
 
     name: str
@@ -39,6 +39,7 @@ class Column:
     fold: Callable[[Any, Any], Any] = operator.add
     empty: Any = None
     timed: bool = False
+    begin: Callable[[Any], Any] | None = None
 
 
 class Kind(Protocol):
@@ -152,7 +153,7 @@ class Last:
 
     def columns(self) -> tuple[Column, ...]:
         """Return the newest value with its time; of equal times the later offset has replaced the earlier."""
-        return (Column(f"last.{self.field.name}", _values(self.field.name), timed=True),)
+        return (Column(f"last.{self.field.name}", _values(self.field.name), _later, timed=True),)
 
     def finalise(self, *columns: Slices) -> Value:
         """Return the newest, None for none. The times in the slices are epoch ms."""
@@ -180,6 +181,11 @@ def kind_of(aggregate: Aggregate, event: EventDefinition) -> Kind:
     if field is None:
         return Count()
     return KINDS[aggregate.kind](_OfField(field.name, field.nullable, field.type is ValueType.FLOAT))
+
+
+def _later(held: Any, given: Any) -> Any:
+    """Return the newer of two (time, value) pairs, of equal times the one that came later."""
+    return given if given[0] >= held[0] else held
 
 
 def _ones(events: Sequence[Any]) -> Sequence[int]:

@@ -37,7 +37,10 @@ def keys_of(by: Sequence[str]) -> Callable[[Sequence[Any]], list[str | None]]:
     values_of: Callable[[Any], Any] = attrgetter(*by)
 
     def one(events: Sequence[Any]) -> list[str | None]:
-        return [each if type(each) is str else None if each is None else str(each) for each in map(values_of, events)]
+        values = list(map(values_of, events))
+        if set(map(type, values)) == {str}:
+            return values
+        return [None if each is None else str(each) for each in values]
 
     def several(events: Sequence[Any]) -> list[str | None]:
         return [None if None in each else _encode(each).decode() for each in map(values_of, events)]

@@ -15,7 +15,7 @@ from definitions.declared import Aggregate, Feature, ViewDefinition
 from definitions.expressions import Constant, Expression, Name, evaluate
 from definitions.values import Value
 from streams.aggregates import Kind, kind_of
-from streams.cells import DROPPED, ORIGIN, TILES, CellLayout, CellState
+from streams.cells import DROPPED, ORIGIN, CellLayout, CellState, SeriesLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,7 @@ class _Finalised:
 
 @dataclass(frozen=True, slots=True)
 class _WindowPlan:
-    place: int
-    grid_ms: int
+    series: SeriesLayout
     tiles: int
     features: tuple[_Finalised, ...]
 
@@ -44,8 +43,8 @@ class _Derived:
     reads: frozenset[str]
 
 
-_Span = tuple[list[Any], int, int, int]
-"""A series, the half-open range of its tiles in the window, and its cell's origin."""
+_Span = tuple[list[Any], int]
+"""The rows of a series that lie in the window, in one list, and the cell's origin."""
 
 
 class Finaliser:
@@ -83,7 +82,7 @@ class Finaliser:
                 unanswerable.update(feature.name for feature in plan.features)
                 continue
             for feature in plan.features:
-                slices = [_slices(spans, column, timed=timed) for column, timed in feature.columns]
+                slices = [_slices(spans, column, plan.series.width, timed=timed) for column, timed in feature.columns]
                 values[feature.name] = feature.kind.finalise(*slices)
         self._derive(values, unanswerable)
         return values, unanswerable
@@ -95,9 +94,10 @@ class Finaliser:
         """
         ages: dict[str, int | None] = dict.fromkeys(self._names)
         for plan in self._plans:
+            series = plan.series
             starts = [
-                origin_ms + series[TILES][high - 1] * plan.grid_ms
-                for series, _, high, origin_ms in _spans(plan, states, as_of_ms) or ()
+                origin_ms + rows[-series.width] * series.grid_ms
+                for rows, origin_ms in _spans(plan, states, as_of_ms) or ()
             ]
             if starts:
                 ages.update(dict.fromkeys((each.name for each in plan.features), max(0, as_of_ms - max(starts))))
@@ -116,48 +116,51 @@ class Finaliser:
 
 def _plans(view: ViewDefinition, layout: CellLayout) -> tuple[_WindowPlan, ...]:
     aggregates: Mapping[str, Aggregate] = {each.name: each for each in view.aggregates}
-    windows: dict[tuple[int, int, int], list[_Finalised]] = {}
+    windows: dict[tuple[int, int], list[_Finalised]] = {}
+    series: dict[int, SeriesLayout] = {each.place: each for each in layout.series}
     for feature in view.features:
         if feature.aggregate is not None:
             place, finalised = _planned(feature, aggregates[feature.aggregate], view, layout)
             windows.setdefault(place, []).append(finalised)
-    return tuple(_WindowPlan(*place, tuple(features)) for place, features in windows.items())
+    return tuple(_WindowPlan(series[place], tiles, tuple(found)) for (place, tiles), found in windows.items())
 
 
 def _planned(
     feature: Feature, aggregate: Aggregate, view: ViewDefinition, layout: CellLayout
-) -> tuple[tuple[int, int, int], _Finalised]:
+) -> tuple[tuple[int, int], _Finalised]:
     window = next(each for each in aggregate.windows if each.text == feature.window)
     series, kind = layout.series_of(window), kind_of(aggregate, view.on)
     columns = tuple((series.column_place(column.name), column.timed) for column in kind.columns())
-    place = (series.place, series.grid_ms, window.length_ms // series.grid_ms)
-    return place, _Finalised(feature.name, kind, columns)
+    return (series.place, window.length_ms // series.grid_ms), _Finalised(feature.name, kind, columns)
 
 
 def _spans(plan: _WindowPlan, states: Sequence[CellState], as_of_ms: int) -> list[_Span] | None:
     """Return what lies in the window of each cell that has something there, None if a cell gave some of it up."""
     spans: list[_Span] = []
+    series, width = plan.series, plan.series.width
     for state in states:
-        series, origin_ms = state[plan.place], state[ORIGIN]
-        newest = (as_of_ms - origin_ms) // plan.grid_ms
+        origin_ms = state[ORIGIN]
+        newest = (as_of_ms - origin_ms) // series.grid_ms
         before = newest - plan.tiles
-        dropped, tiles = series[DROPPED], series[TILES]
+        dropped = state[series.place + DROPPED]
         if dropped is not None and dropped > before:
             return None
-        high = len(tiles) if tiles and tiles[-1] <= newest else bisect_right(tiles, newest)
-        low = 0 if tiles and tiles[0] > before else bisect_right(tiles, before)
-        if low < high:
-            spans.append((series, low, high, origin_ms))
+        rows = series.rows(state)
+        if rows and (rows[-width] > newest or rows[0] <= before):
+            tiles = rows[::width]
+            rows = rows[bisect_right(tiles, before) * width : bisect_right(tiles, newest) * width]
+        if rows:
+            spans.append((rows, origin_ms))
     return spans
 
 
-def _slices(spans: Sequence[_Span], column: int, *, timed: bool) -> list[list[Any]]:
-    slices = [series[column][low:high] for series, low, high, _ in spans]
+def _slices(spans: Sequence[_Span], column: int, width: int, *, timed: bool) -> list[list[Any]]:
+    slices = [rows[column::width] for rows, _ in spans]
     if not timed:
         return slices
     return [
         [held and (origin_ms + held[0], held[1]) for held in values]
-        for values, (_, _, _, origin_ms) in zip(slices, spans, strict=True)
+        for values, (_, origin_ms) in zip(slices, spans, strict=True)
     ]
 
 

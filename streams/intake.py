@@ -5,9 +5,11 @@ Decided by the record alone, its own broker timestamp included, so that a replay
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from definitions.declared import EventDefinition
 from streams.codecs import Event, EventDecoder
@@ -74,25 +76,22 @@ class Intake:
     def __init__(self, event: EventDefinition) -> None:
         self.event = event
         self.decoder = EventDecoder(event)
+        self._time_of = attrgetter(event.at)
 
     def read(self, batch: RecordBatch) -> DecodedBatch:
-        """Return the batch decoded. Cost: 0.7 us an event; a batch with a dead record in it twice that."""
+        """Return the batch decoded. Cost: 0.7 us an event; a batch with a dead record in it three times that."""
         records = batch.records
         stamps = [record.timestamp() for record in records]
-        limits = [at + FUTURE_MS if kind == LOG_APPEND_TIME else None for kind, at in stamps]
         appended_ms = stamps[-1][1] if stamps and stamps[-1][0] == LOG_APPEND_TIME else None
         events = self.decoder.decode_all([record.value() for record in records])
         if events is not None:
-            name = self.event.at
-            times = [getattr(event, name) for event in events]
-            if all(limit is None or at <= limit for at, limit in zip(times, limits, strict=True)):
+            times = list(map(self._time_of, events))
+            if max(times) <= _limit(min(stamps), max(stamps)):
                 offsets = _offsets(batch)
                 return DecodedBatch(batch.partition, batch.first, batch.next, offsets, events, times, (), appended_ms)
-        return self._read_one_by_one(batch, limits, appended_ms)
+        return self._read_one_by_one(batch, [_limit(stamp, stamp) for stamp in stamps], appended_ms)
 
-    def _read_one_by_one(
-        self, batch: RecordBatch, limits: Sequence[int | None], appended_ms: int | None
-    ) -> DecodedBatch:
+    def _read_one_by_one(self, batch: RecordBatch, limits: Sequence[float], appended_ms: int | None) -> DecodedBatch:
         offsets: list[int] = []
         events: list[Event] = []
         times: list[int] = []
@@ -109,16 +108,26 @@ class Intake:
                 times.append(at_ms)
         return DecodedBatch(batch.partition, batch.first, batch.next, offsets, events, times, dead, appended_ms)
 
-    def _read_one(self, record: Record, limit: int | None) -> tuple[Event, int]:
+    def _read_one(self, record: Record, limit: float) -> tuple[Event, int]:
         event = self.decoder.decode(record.value())
         at_ms = self.decoder.at_ms(event)
-        if limit is not None and at_ms > limit:
+        if at_ms > limit:
             raise DecodeError(
                 "future_time",
                 f"$.{self.event.at}",
                 f"cannot take {self.event.name}: expected a time up to {limit} (the broker's + 5 min), got {at_ms}",
             )
         return event, at_ms
+
+
+def _limit(least: tuple[int, int], greatest: tuple[int, int]) -> float:
+    """Return up to when every event of the stamps between these two may be. No end where the broker gave no time.
+
+    Stamps of both kinds in one batch are looked at one by one: their limit is before all time.
+    """
+    if greatest[0] != LOG_APPEND_TIME:
+        return math.inf
+    return least[1] + FUTURE_MS if least[0] == LOG_APPEND_TIME else -math.inf
 
 
 def _offsets(batch: RecordBatch) -> Sequence[int]:

@@ -10,6 +10,7 @@ from msgspec.structs import replace as with_
 
 from batch.audit_log import Audit, audit_log
 from definitions.declared import AppDefinition
+from streams.cells import COUNTED, FIRST_COLUMN, OPEN
 from streams.chain import Chain
 from streams.engine import Engine, advance_intake
 from streams.intake import FOLD, Intake
@@ -199,11 +200,12 @@ def altered(store: MemoryStore, entity: str, *, add: bool) -> bytes:
     [cell] = store.read_cells(KEY, [entity])
     assert cell is not None
     state = engine.codec.decode(cell.state)
-    if add:
-        newest_ms = START_MS + 49 * 60_000
-        engine.layout.add(state, newest_ms, (1.5,), newest_ms)
-    else:
-        state[2][3][0] += 0.5
+    for series in engine.layout.series:
+        opened = series.place + OPEN
+        if add:
+            state[opened + COUNTED] += 1
+        else:
+            state[opened + FIRST_COLUMN] += 0.5
     encoded = engine.codec.encode(state)
     assert encoded is not None
     return encoded
@@ -215,5 +217,6 @@ def store_count(history: GivenHistory, entity: str) -> int:
     fill(fresh, PARTITIONS[0], [record for batch in history.read(PARTITIONS[0], 0, 50) for record in batch.records])
     [cell] = fresh.read_cells(KEY, [entity])
     assert cell is not None
-    state = Engine(VIEW).codec.decode(cell.state)
-    return sum(state[2][2])
+    engine = Engine(VIEW)
+    series = engine.layout.series[1]
+    return sum(series.rows(engine.codec.decode(cell.state))[COUNTED :: series.width])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from streams.aggregates import KINDS
 from streams.cells import CellCodec, CellLayout, CellState
+from streams.chain import Slot
 from streams.finalise import Finaliser
+from streams.folding import compiled
 from tests.builders import aggregate, event_definition, view_definition, window
 
 HOUR_MS = 3_600_000
@@ -17,12 +21,17 @@ LAYOUT = CellLayout(VIEW)
 CODEC = CellCodec(LAYOUT)
 
 
+def add(layout: CellLayout, state: CellState, at_ms: int, inputs: Sequence[object], newest_ms: int) -> None:
+    """Add one event to a cell; ``newest_ms`` is the partition's newest event time, this event's included."""
+    compiled(layout)([(0, at_ms, "", *inputs)], {"": Slot(0, state)}, newest_ms, [])
+
+
 def cell(*events: tuple[int, int | None]) -> CellState:
     """Return the cell of events given as (ms since the start, seats), each the newest so far or late."""
     state, newest_ms = LAYOUT.empty(), 0
     for since_ms, seats in events:
         newest_ms = max(newest_ms, START_MS + since_ms)
-        LAYOUT.add(state, START_MS + since_ms, (seats,), newest_ms)
+        add(LAYOUT, state, START_MS + since_ms, (seats,), newest_ms)
     return state
 
 
@@ -35,7 +44,7 @@ def test_five_events_in_four_windows_are_300_bytes_at_most() -> None:
     state = layout.empty()
     for number in range(5):
         at_ms = START_MS + number * 4 * HOUR_MS
-        layout.add(state, at_ms, (number + 0.1,), at_ms)
+        add(layout, state, at_ms, (number + 0.1,), at_ms)
 
     encoded = CellCodec(layout).encode(state)
 
@@ -56,7 +65,7 @@ def test_bytes_become_the_state_they_were_made_from() -> None:
 
     assert decoded == state
     assert CODEC.encode(decoded) == encoded
-    assert 3 * 2**62 - 5 in decoded[1][3]
+    assert 3 * 2**62 - 5 in decoded
 
 
 def test_a_state_that_goes_on_from_bytes_is_the_one_that_went_on_in_memory() -> None:
@@ -65,7 +74,7 @@ def test_a_state_that_goes_on_from_bytes_is_the_one_that_went_on_in_memory() -> 
     assert begun is not None
     resumed = CODEC.decode(begun)
 
-    LAYOUT.add(resumed, START_MS + 30_000, (7,), START_MS + 61_000)
+    add(LAYOUT, resumed, START_MS + 30_000, (7,), START_MS + 61_000)
 
     assert CODEC.encode(resumed) == CODEC.encode(whole)
 
@@ -116,7 +125,7 @@ def test_every_kind_says_what_nothing_is(kind: str) -> None:
     view = view_definition(on=EVENT, aggregates=[aggregate("x", kind, None if kind == "count" else "seats", ["1h"])])
     layout = CellLayout(view)
     state = layout.empty()
-    layout.add(state, START_MS, (None,) * len(layout.inputs), START_MS)
+    add(layout, state, START_MS, (None,) * len(layout.inputs), START_MS)
 
     values, _ = Finaliser(view, layout).values([state], START_MS + 5 * HOUR_MS)
 
@@ -131,7 +140,7 @@ def test_a_sum_that_is_not_finite_is_no_value(sums: tuple[float, float]) -> None
     layout = CellLayout(view)
     state = layout.empty()
     for number in range(4):
-        layout.add(state, START_MS, (sums[number // 2],), START_MS)
+        add(layout, state, START_MS, (sums[number // 2],), START_MS)
 
     assert set(Finaliser(view, layout).values([state], START_MS)[0].values()) in ({None}, {0.0})
 
@@ -141,7 +150,7 @@ def test_of_equal_times_the_later_partition_then_the_later_offset_is_last() -> N
     layout = CellLayout(view)
     first, second = layout.empty(), layout.empty()
     for state, seats in ((first, 1), (first, 2), (second, 3), (second, 4)):
-        layout.add(state, START_MS, (seats,), START_MS)
+        add(layout, state, START_MS, (seats,), START_MS)
     finaliser = Finaliser(view, layout)
 
     assert finaliser.values([first], START_MS)[0] == {"x_1h": 2}
