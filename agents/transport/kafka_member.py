@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from agents.transport import Assigned, Listener, LogUnavailable, Subscription
+from agents.transport.backlog import Backlog
 from agents.transport.hand_over import HandOver
 from agents.transport.kafka_admin import KafkaAdmin
 from agents.transport.kafka_moves import Committed
@@ -18,7 +19,7 @@ from agents.transport.kafka_settings import KafkaSettings
 from streams.records import Partition, RecordBatch
 
 MOST_QUEUED_BYTES = 32 * 1024 * 1024
-"""How much may wait between the thread and the role, beside what the client library fetched ahead."""
+"""How much may wait between the thread and the role, and again in its backlog, beside what the client library holds."""
 
 _REVOKED_S = 8.0
 _LEAVE_S = 0.5
@@ -38,6 +39,7 @@ class KafkaMember:
         self._now_ms = now_ms
         self._loop = asyncio.get_running_loop()
         self._out: HandOver[RecordBatch] = HandOver(self._loop, MOST_QUEUED_BYTES)
+        self._backlog = Backlog()
         self._ended = asyncio.Event()
         self._listener: Listener | None = None
         self._reader: KafkaReader | None = None
@@ -61,8 +63,13 @@ class KafkaMember:
         self._reader.start()
 
     async def poll(self, timeout_s: float) -> RecordBatch | None:
-        """Return the next batch, None if there was none in time."""
-        return await self._out.next(timeout_s)
+        """Return the next batch, None if there was none in time. All that waits of a partition comes as one."""
+        if not self._backlog:
+            batch = await self._out.next(timeout_s)
+            while batch is not None:
+                self._backlog.add(batch)
+                batch = self._out.take()
+        return self._backlog.next()
 
     def assignment(self, partition: Partition) -> int | None:
         """Return the partition's current assignment number, None if it is not this member's."""
