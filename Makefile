@@ -7,7 +7,7 @@ EXTRAS := .[console,local,demo]
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format format-check lint types bench-echo bench-ingest chaos up down constraints clean
+.PHONY: help setup demo test check format format-check lint types bench-echo bench-ingest bench-features chaos up down constraints clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | awk -F ':.*  ## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ bench-echo: $(READY)  ## Request/reply latency against bare librdkafka; last lin
 
 bench-ingest: $(READY)  ## Events per second against stock Faust; last line JSON
 	@$(RUN) tests.bench.bench_ingest
+
+bench-features: $(READY)  ## Windowed features against peers and a plain loop; last line JSON
+	@$(RUN) tests.bench.bench_features
 
 chaos: $(READY)  ## Fault tests with real processes and signals
 	@$(RUN) pytest -m chaos

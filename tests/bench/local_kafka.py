@@ -1,4 +1,4 @@
-"""The Kafka that a benchmark measures on: ``HEADRACE_KAFKA``, or one started for it."""
+"""The servers that a benchmark measures on: ``HEADRACE_KAFKA`` and ``HEADRACE_REDIS``, or ones started for it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,30 @@ _JARS = Path(__file__).resolve().parents[2] / servers.FOLDER / "kafka" / "jars"
 @contextmanager
 def local_kafka() -> Iterator[str]:
     """Yield the bootstrap address; a broker that was started is stopped at the end."""
-    given = os.environ.get("HEADRACE_KAFKA")
+    with _local("kafka") as address:
+        yield address
+
+
+@contextmanager
+def local_redis() -> Iterator[str]:
+    """Yield the URL; a server that was started is stopped at the end."""
+    with _local("redis") as address:
+        yield address
+
+
+@contextmanager
+def _local(name: str) -> Iterator[str]:
+    given = os.environ.get(f"HEADRACE_{name.upper()}")
     if given:
         yield given
         return
     with tempfile.TemporaryDirectory() as folder:
-        say("starting kafka")
-        started = servers.start(Path(folder), only=("kafka",), jars=_JARS)
-        assert started.kafka is not None
+        say(f"starting {name}")
+        started = servers.start(Path(folder), only=(name,), jars=_JARS)
+        address = {"kafka": started.kafka, "redis": started.redis}[name]
+        assert address is not None
         try:
-            yield started.kafka
+            yield address
         finally:
             servers.stop(Path(folder))
 
