@@ -87,6 +87,8 @@ class CellLayout:
             {column.name: column for each in self.series for column in each.columns}.values()
         )
         """The columns whose inputs a record brings, in order."""
+        self._empty = [None, *(part for each in self.series for part in (None, (), None, *each.empty_row))]
+        self._sealed = [each.place + SEALED for each in self.series]
         self.disorder_ms = view.on.disorder_ms
         self.align_ms = math.lcm(*(each.grid_ms for each in self.series))
         """What a cell's origin is a multiple of."""
@@ -94,7 +96,10 @@ class CellLayout:
 
     def empty(self) -> CellState:
         """Return the state of an entity without events."""
-        return [None, *(part for each in self.series for part in (None, [], None, *each.empty_row))]
+        state = self._empty.copy()
+        for place in self._sealed:
+            state[place] = []
+        return state
 
     def series_of(self, window: Window) -> SeriesLayout:
         """Return the series that a window is read from."""

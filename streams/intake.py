@@ -23,6 +23,10 @@ FUTURE_MS = 5 * 60_000
 """How far ahead of the broker's clock an event may be. Without a broker's clock nothing is judged."""
 
 
+Stamp = tuple[int, int]
+"""A record's timestamp: its type and epoch ms."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A record that no fold can use: which, why, and where in its value."""
@@ -86,20 +90,20 @@ class Intake:
         events = self.decoder.decode_all([record.value() for record in records])
         if events is not None:
             times = list(map(self._time_of, events))
-            if max(times) <= _limit(min(stamps), max(stamps)):
+            if max(times) <= _limit(min(stamps), max(stamps)) or all(map(_is_in_time, times, stamps)):
                 offsets = _offsets(batch)
                 return DecodedBatch(batch.partition, batch.first, batch.next, offsets, events, times, (), appended_ms)
-        return self._read_one_by_one(batch, [_limit(stamp, stamp) for stamp in stamps], appended_ms)
+        return self._read_one_by_one(batch, stamps, appended_ms)
 
-    def _read_one_by_one(self, batch: RecordBatch, limits: Sequence[float], appended_ms: int | None) -> DecodedBatch:
+    def _read_one_by_one(self, batch: RecordBatch, stamps: Sequence[Stamp], appended_ms: int | None) -> DecodedBatch:
         offsets: list[int] = []
         events: list[Event] = []
         times: list[int] = []
         dead: list[DeadLetter] = []
-        for record, limit in zip(batch.records, limits, strict=True):
+        for record, stamp in zip(batch.records, stamps, strict=True):
             # Boundary: whatever one record's bytes are, the records behind it go on.
             try:
-                event, at_ms = self._read_one(record, limit)
+                event, at_ms = self._read_one(record, stamp)
             except DecodeError as error:
                 dead.append(DeadLetter(record.offset(), error.reason, error.path, str(error)))
             else:
@@ -108,23 +112,25 @@ class Intake:
                 times.append(at_ms)
         return DecodedBatch(batch.partition, batch.first, batch.next, offsets, events, times, dead, appended_ms)
 
-    def _read_one(self, record: Record, limit: float) -> tuple[Event, int]:
+    def _read_one(self, record: Record, stamp: Stamp) -> tuple[Event, int]:
         event = self.decoder.decode(record.value())
         at_ms = self.decoder.at_ms(event)
-        if at_ms > limit:
+        if not _is_in_time(at_ms, stamp):
             raise DecodeError(
                 "future_time",
                 f"$.{self.event.at}",
-                f"cannot take {self.event.name}: expected a time up to {limit} (the broker's + 5 min), got {at_ms}",
+                f"cannot take {self.event.name}: expected a time up to {stamp[1] + FUTURE_MS} (the broker's + 5 min), "
+                f"got {at_ms}",
             )
         return event, at_ms
 
 
-def _limit(least: tuple[int, int], greatest: tuple[int, int]) -> float:
-    """Return up to when every event of the stamps between these two may be. No end where the broker gave no time.
+def _is_in_time(at_ms: int, stamp: Stamp) -> bool:
+    return at_ms <= _limit(stamp, stamp)
 
-    Stamps of both kinds in one batch are looked at one by one: their limit is before all time.
-    """
+
+def _limit(least: Stamp, greatest: Stamp) -> float:
+    """Return up to when any event whose stamp lies between the two may be, without end where no broker gave a time."""
     if greatest[0] != LOG_APPEND_TIME:
         return math.inf
     return least[1] + FUTURE_MS if least[0] == LOG_APPEND_TIME else -math.inf
