@@ -37,6 +37,8 @@ class EventDefinition:
     disorder_ms: int
     """How far behind its partition's newest event time an event may be without counting as late."""
     max_bytes: int = 256 * 1024
+    dedupe_ms: int | None = None
+    """For how long, in event time, an id counts once; None where producers send nothing twice."""
 
     def field(self, name: str) -> Field | None:
         """Return the field called ``name``, if there is one."""

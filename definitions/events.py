@@ -38,6 +38,7 @@ class EventOptions(TypedDict, total=False):
     key: str | tuple[str, ...] | None
     disorder: str
     max_bytes: int
+    dedupe: str | None
 
 
 class EventKeywords(EventOptions):
@@ -54,7 +55,8 @@ class Event:
     Class keywords: ``topic`` it is published to; ``id``, the field that names one event; ``at``, the field that says
     when it happened; ``key``, the field or fields that key the topic (default: the id); ``disorder``, how far behind
     the newest event of its partition an event may be without counting as late (default 5m); ``max_bytes`` (default
-    256 KiB), above which a record is a dead letter.
+    256 KiB), above which a record is a dead letter; ``dedupe``, for how long an id counts once where producers may send
+    an event twice (default: not looked for). Equal ids have to share a partition: give a ``key`` that they agree in.
 
     Fields of the record that are not declared are ignored. On the class, a field is a term: ``Departed.delay_min``.
 
@@ -155,6 +157,7 @@ def _definition(declaring: Declaring, fields: tuple[Field, ...], keywords: Event
     for name, field in (("id", identifier), ("at", at), *(("key", _key(declaring, fields, each)) for each in key)):
         if field.nullable:
             raise declaring.refusal(f"{name}= to be never null", f"{field.name} | None", "remove | None")
+    dedupe = keywords.get("dedupe")
     return EventDefinition(
         name=declaring.name(snake_case(declaring.what.split()[-1])),
         topic=topic,
@@ -164,6 +167,7 @@ def _definition(declaring: Declaring, fields: tuple[Field, ...], keywords: Event
         key=key,
         disorder_ms=parse_span(keywords.get("disorder", DEFAULT_DISORDER), where=declaring.where),
         max_bytes=declaring.count(keywords.get("max_bytes", DEFAULT_MAX_BYTES), "max_bytes"),
+        dedupe_ms=None if dedupe is None else parse_span(dedupe, where=declaring.where),
     )
 
 

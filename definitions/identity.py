@@ -105,6 +105,7 @@ def _event(event: EventDefinition, used: set[str]) -> Canonical:
         "at": event.at,
         "key": list(event.key),
         "disorder_ms": event.disorder_ms,
+        "dedupe_ms": event.dedupe_ms,
         "fields": {each.name: [str(each.type), each.nullable] for each in event.fields if each.name in used},
     }
 

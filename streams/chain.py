@@ -45,6 +45,10 @@ class Slot(Generic[State]):
     state: State
 
 
+Load = Callable[[Iterable[str]], Mapping[str, Slot[Any]]]
+"""Returns a mapping that holds a slot for each of the entities: `Chain.load`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """One chain's part of a write: the row behind it, the cells it changes, and the links that say so."""

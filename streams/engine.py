@@ -7,23 +7,21 @@ the row and the record alone, so that a record already contained in a cell is ta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from msgspec.structs import replace
 
 from definitions.declared import ViewDefinition
-from streams.cells import CellCodec, CellLayout, CellState
-from streams.chain import Slot
+from streams.cells import CellCodec, CellLayout
+from streams.chain import Load
+from streams.duplicates import Deduplicator
 from streams.entities import keys_of
 from streams.errors import Gap
 from streams.folding import compiled
 from streams.intake import DecodedBatch
 from streams.store import Row
-
-Load = Callable[[Iterable[str]], Mapping[str, Slot[CellState]]]
-"""Returns a mapping that holds a slot for each of the entities: `streams.chain.Chain.load`."""
 
 _NONE_YET = -1
 """Older than any event time."""
@@ -46,6 +44,8 @@ class Engine:
         self.layout = CellLayout(view)
         self.codec = CellCodec(self.layout)
         self._fold = compiled(self.layout)
+        horizon_ms = view.on.dedupe_ms
+        self._deduplicator = None if horizon_ms is None else Deduplicator(view.on, horizon_ms)
         self._keys_of = keys_of(view.by)
 
     def apply(self, row: Row, load: Load, batch: DecodedBatch) -> Applied:
@@ -59,6 +59,10 @@ class Engine:
         if batch.next <= row.next:
             return Applied(row)
         batch = batch.between(row.next, batch.next)
+        duplicates, ids = 0, dict[str, None]()
+        if self._deduplicator is not None:
+            found = self._deduplicator.first_only(load, batch, row.newest_ms)
+            batch, duplicates, ids = found.batch, found.duplicates, dict.fromkeys(found.changed)
         entities = self._keys_of(batch.events)
         asked = dict.fromkeys(entities)
         asked.pop(None, None)
@@ -70,10 +74,11 @@ class Engine:
         tallies = {
             "applied": len(batch.events) - folded.no_entity - len(too_late),
             "late": folded.late,
+            "duplicate": duplicates,
             "too_late": len(too_late),
             "no_entity": folded.no_entity,
         }
-        return Applied(_behind(row, batch, folded.newest_ms, tallies), folded.changed, too_late)
+        return Applied(_behind(row, batch, folded.newest_ms, tallies), ids | folded.changed, too_late)
 
 
 def _behind(row: Row, batch: DecodedBatch, newest_ms: int, tallies: Mapping[str, int]) -> Row:

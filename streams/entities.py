@@ -10,6 +10,10 @@ import msgspec
 
 _encode = msgspec.json.Encoder().encode
 
+RESERVED = "\x00"
+"""How the keys of cells begin that are no entity's."""
+_FIRST_UNRESERVED = "\x01"
+
 
 def entity_key(values: Sequence[str | int]) -> str:
     """Return the key of the entity that ``values`` name, in the order of the view's ``by``.
@@ -18,8 +22,8 @@ def entity_key(values: Sequence[str | int]) -> str:
         >>> entity_key(["JFK"]), entity_key(["JFK", 7])
         ('JFK', '["JFK",7]')
     """
-    if len(values) == 1:
-        return str(values[0])
+    if len(values) == 1 and not (only := str(values[0])).startswith(RESERVED):
+        return only
     return _encode(list(values)).decode()
 
 
@@ -38,9 +42,10 @@ def keys_of(by: Sequence[str]) -> Callable[[Sequence[Any]], list[str | None]]:
 
     def one(events: Sequence[Any]) -> list[str | None]:
         values = list(map(values_of, events))
-        if set(map(type, values)) == {str}:
+        # Text is its own key but for reserved ones, and those sort before every other but the empty one.
+        if set(map(type, values)) == {str} and min(values) >= _FIRST_UNRESERVED:
             return values
-        return [None if each is None else str(each) for each in values]
+        return [None if each is None else entity_key([each]) for each in values]
 
     def several(events: Sequence[Any]) -> list[str | None]:
         return [None if None in each else _encode(each).decode() for each in map(values_of, events)]
