@@ -46,6 +46,13 @@ def test_a_class_becomes_its_definition() -> None:
     )
 
 
+def test_a_horizon_of_duplicates_is_a_span() -> None:
+    declared = declare(event(f'{WORDS}, dedupe="24h"'))["Seen"].definition
+
+    assert declared.dedupe_ms == 86_400_000
+    assert "expected a number and ms, s, m, h or d, got 'a day'" in refusal(event(f'{WORDS}, dedupe="a day"'))
+
+
 def test_names_are_in_snake_case() -> None:
     declared = declare(event().replace("Seen", "HTTPErrorSeen"))["HTTPErrorSeen"].definition
 
