@@ -24,7 +24,7 @@ from typing import Any
 
 import msgspec
 
-from definitions.declared import ViewDefinition, Window
+from definitions.declared import Source, Window
 from streams.aggregates import COUNT, Column, kind_of
 
 CellState = list[Any]
@@ -64,15 +64,15 @@ _Plan = tuple[int, int, int, tuple[Any, ...], tuple[_Fold, ...], tuple[tuple[int
 
 
 class CellLayout:
-    """How the cells of one view are laid out, and how a record is added to one."""
+    """How the cells of one source of a view are laid out, and how a record is added to one."""
 
-    def __init__(self, view: ViewDefinition) -> None:
-        self.series = _series_of(view)
+    def __init__(self, source: Source) -> None:
+        self.series = _series_of(source)
         self.inputs: tuple[Column, ...] = tuple(
             {column.name: column for each in self.series for column in each.columns}.values()
         )
         """The columns whose inputs `add` takes, in order."""
-        self._disorder_ms = view.on.disorder_ms
+        self._disorder_ms = source.event.disorder_ms
         self._align_ms = math.lcm(*(each.grid_ms for each in self.series))
         places = {column.name: place for place, column in enumerate(self.inputs)}
         self._plans = [_plan(each, places) for each in self.series]
@@ -132,7 +132,7 @@ class CellCodec:
 
     Example:
         >>> from tests.builders import view_definition  # doctest: +SKIP
-        >>> codec = CellCodec(CellLayout(view_definition()))  # doctest: +SKIP
+        >>> codec = CellCodec(CellLayout(view_definition().sources[0]))  # doctest: +SKIP
         >>> codec.decode(codec.encode(codec.empty())) == codec.empty()  # doctest: +SKIP
         True
     """
@@ -156,11 +156,11 @@ class CellCodec:
         return self._decode(data)
 
 
-def _series_of(view: ViewDefinition) -> tuple[SeriesLayout, ...]:
+def _series_of(source: Source) -> tuple[SeriesLayout, ...]:
     spans: dict[int, int] = {}
     columns: dict[int, dict[str, Column]] = {}
-    for aggregate in view.aggregates:
-        kind = kind_of(aggregate, view.on)
+    for aggregate in source.aggregates:
+        kind = kind_of(aggregate, source.event)
         for window in aggregate.windows:
             grid = window.grid_ms
             spans[grid] = max(spans.get(grid, 0), window.length_ms // grid)

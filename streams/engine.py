@@ -1,4 +1,4 @@
-"""The one engine: decoded events of one partition, record by record in log order, into the cells of one view.
+"""The one engine: decoded events of one partition, record by record in log order, into the cells of a view's source.
 
 Runs live, in replay, in training sets, in audits and in tests. Knows no store, no log and no clock: it is given a row,
 the slots of the entities it asks for, and a batch, and returns the row that follows. What it decides, it decides from
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from definitions.declared import ViewDefinition
+from definitions.declared import Source
 from streams.cells import CellCodec, CellLayout, CellState
 from streams.chain import Slot
 from streams.entities import keys_of
@@ -37,15 +37,17 @@ class Applied:
 
 
 class Engine:
-    """Applies batches of one event's topic to the cells of one view."""
+    """Applies batches of one event's topic to the cells of one source of a view."""
 
-    def __init__(self, view: ViewDefinition) -> None:
-        self.view = view
-        self.layout = CellLayout(view)
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.layout = CellLayout(source)
         self.codec = CellCodec(self.layout)
-        self._keys_of = keys_of(view.by)
-        self._disorder_ms = view.on.disorder_ms
-        longest = max((window for each in view.aggregates for window in each.windows), key=lambda each: each.length_ms)
+        self._keys_of = keys_of(source.by)
+        self._disorder_ms = source.event.disorder_ms
+        longest = max(
+            (window for each in source.aggregates for window in each.windows), key=lambda each: each.length_ms
+        )
         self._longest_grid_ms = longest.grid_ms
         self._longest_tiles = longest.length_ms // longest.grid_ms
 
@@ -56,7 +58,7 @@ class Engine:
             Gap: the batch begins behind ``row.next``.
         """
         if batch.first > row.next:
-            raise Gap(f"cannot apply: {self.view.key}: expected a batch from {row.next}, got one from {batch.first}")
+            raise Gap(f"cannot apply: {self.source.key}: expected a batch from {row.next}, got one from {batch.first}")
         if batch.next <= row.next:
             return Applied(row)
         batch = batch.between(row.next, batch.next)

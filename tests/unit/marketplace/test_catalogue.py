@@ -10,6 +10,7 @@ from definitions.declared import (
     EventDefinition,
     Feature,
     Field,
+    Source,
     ViewDefinition,
     Window,
 )
@@ -29,9 +30,8 @@ _DEPARTED = EventDefinition(
 _TRAFFIC = ViewDefinition(
     name="origin_traffic",
     version=1,
-    on=_DEPARTED,
-    by=("origin",),
-    aggregates=(Aggregate("flights", "count", None, (_HOUR,)),),
+    entity=(Field("origin", ValueType.CATEGORY),),
+    sources=(Source(_DEPARTED, ("origin",), (Aggregate("flights", "count", None, (_HOUR,)),)),),
     features=(Feature("flights_1h", ValueType.INT, aggregate="flights", window="1h"),),
     digest="0" * 12,
     owner="ops-ml",

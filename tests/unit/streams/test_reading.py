@@ -42,7 +42,7 @@ def filled(*counts: int) -> MemoryStore:
     for partition, count in zip(PARTITIONS, counts, strict=False):
         batch = intake.read(batch_of(partition, [departed(offset, offset) for offset in range(count)]))
         for view in (VIEW, ROUTE):
-            engine, key = Engine(view), RowKey(view.key, partition)
+            engine, key = Engine(view.sources[0]), RowKey(view.key, partition)
             chain = Chain(store, key, store.create_row(key, Row(next=0, first=0)), engine.codec)
             applied = engine.apply(chain.row, chain.load, batch)
             chain.commit(applied.row, applied.changed)
