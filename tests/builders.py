@@ -176,6 +176,20 @@ def view_definition(
     return view if view.digest else replace(view, digest=view_digest(view))
 
 
+def airport_day(**changes: Any) -> ViewDefinition:
+    """Return the view ``airport_day`` on two events: what left an ``airport``, what came there, and ``waiting``."""
+    to = (*label_event_definition().fields, Field("dest", ValueType.CATEGORY))
+    sources = [
+        Source(event_definition(), ("origin",), (aggregate("left"), aggregate("delay", "mean", "delay_min"))),
+        Source(
+            label_event_definition(fields=to), ("dest",), (aggregate("came"), aggregate("worst", "max", "delay_min"))
+        ),
+    ]
+    waiting = Feature("waiting", ValueType.INT, expression=Operation("-", Name("came_1h"), Name("left_1h")))
+    given = {"name": "airport_day", "sources": sources, "entity": ["airport"], "expressions": [waiting]}
+    return view_definition(**(given | changes))
+
+
 def feature_input(view: ViewDefinition, name: str) -> Input:
     """Return the model input that reads one feature of a view."""
     feature = next(each for each in view.features if each.name == name)
