@@ -26,7 +26,7 @@ from streams.engine import Engine, advance_intake
 from streams.errors import ChainBroken, Gap, StoreError
 from streams.intake import DecodedBatch, Intake
 from streams.records import Partition, RecordBatch
-from streams.store import Row, RowKey, StoredRow
+from streams.store import Question, Row, RowKey, StoredRow
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +83,8 @@ class FeaturesRole:
     async def open(self, given: Assigned) -> int:
         """Read the partition's rows, created where the group has no history; return the least of their positions.
 
+        A view that waits in one partition of a topic is not begun in another: it waits in all, or in none.
+
         Raises:
             StoreError: the group has read this partition, but the store knows nothing of it.
             Gap: records that the rows do not contain are no longer in the log.
@@ -92,7 +94,11 @@ class FeaturesRole:
         keys = [intake_key, *(RowKey(engine.source.key, partition) for engine in topic.engines)]
         found = self._context.store.read_rows(keys)
         if given.committed is None:
-            found = [self._started(key, given) if row is None else row for key, row in zip(keys, found, strict=True)]
+            waiting = self._waiting_elsewhere(keys)
+            found = [
+                self._started(key, given) if row is None and key.fold not in waiting else row
+                for key, row in zip(keys, found, strict=True)
+            ]
         if found[0] is None:
             raise StoreError(
                 f"cannot go on: {partition.topic}[{partition.index}]: expected the rows of {given.committed} records "
@@ -103,6 +109,17 @@ class FeaturesRole:
         self._open[partition] = opened
         self._export(opened)
         return opened.position
+
+    def _waiting_elsewhere(self, keys: Sequence[RowKey]) -> set[str]:
+        """Return the folds without a row in another partition of the topic that has been read.
+
+        Begun only where nothing was read before, they would be served as if the rest held nothing.
+        """
+        own = keys[0].partition
+        taken_in, *others = self._context.store.read(Question(folds=[key.fold for key in keys])).rows
+        elsewhere = {name: stored.row for name, stored in taken_in.items() if name != own.field}
+        read = {name for name, row in elsewhere.items() if name.startswith(f"{own.topic_id}/") and row.next > row.first}
+        return {key.fold for key, rows in zip(keys[1:], others, strict=True) if not read <= rows.keys()}
 
     def _started(self, key: RowKey, given: Assigned) -> StoredRow:
         return self._context.store.create_row(key, Row(next=given.first, first=given.first))

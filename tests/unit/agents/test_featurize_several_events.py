@@ -51,22 +51,22 @@ def arrived(dest: str) -> bytes:
 
 
 class World:
-    """A log whose topics have one partition each, a store, and the processes of one role between them."""
+    """A log, a store, and the processes of one role between them."""
 
     def __init__(self, path: Path) -> None:
         self.log = InProcessLog(ManualClock(NOW_MS))
         self.store = MemoryStore()
         self.context = RoleContext("ns", self.log, self.store, ArtefactStore(path), Metrics("ns"))
 
-    async def create(self, *names: str) -> None:
+    async def create(self, *names: str, partitions: int = 1) -> None:
         """Create topics."""
         configs = [config for config in topics.declared(APP, "ns") if config.name in names]
-        await self.log.create_topics([replace(config, partitions=1) for config in configs])
+        await self.log.create_topics([replace(config, partitions=partitions) for config in configs])
 
     async def publish(self, topic: str, *values: bytes) -> None:
         """Append records to a topic."""
         for value in values:
-            await self.log.producer().produce(topic, value, key=b"UA1")
+            await self.log.producer().produce(topic, value, key=b"UA1", partition=0)
 
     async def processes(self, count: int = 1, app: AppDefinition = APP) -> list[InProcessMember]:
         """Run that many processes of the role until none has anything left to do; return them, stopped."""
@@ -158,7 +158,8 @@ async def test_without_the_topic_of_one_event_the_values_of_the_other_are_served
 async def test_a_source_whose_events_were_read_before_the_view_was_declared_waits_and_the_other_goes_on(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await world.create(DEPARTED.topic, ARRIVED.topic)
+    await world.create(ARRIVED.topic)
+    await world.create(DEPARTED.topic, partitions=2)
     await world.publish(DEPARTED.topic, departed("LGA"))
     await world.processes(app=replace(APP, events=(DEPARTED,), views=(view_definition(),)))
     await world.publish(ARRIVED.topic, arrived("LGA"))
@@ -172,8 +173,10 @@ async def test_a_source_whose_events_were_read_before_the_view_was_declared_wait
     assert served.values["airport_day.left_1h"] is None
     assert "airport_day.left_1h" in served.unanswerable
 
-    [departures, _] = await world.partitions()
-    world.store.create_row(RowKey(DAY.sources[0].key, departures), Row(next=0, first=0))  # as the command does
+    keys = [RowKey(DAY.sources[0].key, each) for each in (await world.partitions())[:2]]
+    assert world.store.read_rows(keys) == [None, None]  # in the empty partition too
+    for key in keys:
+        world.store.create_row(key, Row(next=0, first=0))  # as the command does
     await world.processes()
 
     assert world.serve("LGA").values["airport_day.waiting"] == 0
