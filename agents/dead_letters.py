@@ -16,7 +16,7 @@ import msgspec
 
 from agents.context import RoleContext
 from agents.transport import Headers
-from definitions.declared import EventDefinition, ViewDefinition
+from definitions.declared import EventDefinition, Source
 from streams import topics
 from streams.artefacts import ArtefactStore
 from streams.intake import DeadLetter
@@ -74,18 +74,18 @@ class LateRecords:
         self._app = app.encode()
         self._context = context
 
-    async def send(self, view: ViewDefinition, batch: RecordBatch, offsets: Sequence[int]) -> None:
+    async def send(self, source: Source, batch: RecordBatch, offsets: Sequence[int]) -> None:
         """Return when every record is acknowledged.
 
         Raises:
             LogUnavailable: one was not, in time.
         """
-        await _acknowledged([self._send(view, batch, record) for record in _records_at(batch, offsets)])
+        await _acknowledged([self._send(source, batch, record) for record in _records_at(batch, offsets)])
 
-    def _send(self, view: ViewDefinition, batch: RecordBatch, record: Record) -> Awaitable[int]:
-        copy = _fitting("late", record, topics.value_room(view.on), self._context.artefacts)
+    def _send(self, source: Source, batch: RecordBatch, record: Record) -> Awaitable[int]:
+        copy = _fitting("late", record, topics.value_room(source.event), self._context.artefacts)
         topic = topics.late_records(self._context.namespace, batch.partition.topic)
-        why = [*_source("late", batch, record), ("late.view", view.key.encode()), ("late.app", self._app)]
+        why = [*_source("late", batch, record), ("late.view", source.key.encode()), ("late.app", self._app)]
         return self._context.log.producer().produce(topic, copy.value, key=copy.key, headers=[*copy.headers, *why])
 
 

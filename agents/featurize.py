@@ -1,9 +1,9 @@
 """The features role: event topics in, features in the online store, by the position law.
 
 Per partition: one intake that decodes every record once and sends what it cannot use to the dead-letter topic, and one
-chain per view on the topic. Each has its own resume row; a worker begins at the least of them, and what a row or a cell
-already contains is skipped there. The dead letters of a batch are acknowledged before the intake row advances, the
-records that came too late for a view before that view's row does.
+chain per view with a source on the topic. Each has its own resume row; a worker begins at the least of them, and what a
+row or a cell already contains is skipped there. The dead letters of a batch are acknowledged before the intake row
+advances, the records that came too late for a view before the row of that view's source does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from agents.advance_rows import NoCells, export_row
 from agents.context import RoleContext
 from agents.dead_letters import DeadLetters, LateRecords
 from agents.transport import Assigned, CommitPolicy, StartAt, Subscription
-from definitions.declared import AppDefinition, ViewDefinition
+from definitions.declared import AppDefinition, Source
 from streams import intake as intakes
 from streams.cells import CellState
 from streams.chain import Advance, Chain, commit_together
@@ -26,7 +26,7 @@ from streams.engine import Engine, advance_intake
 from streams.errors import ChainBroken, Gap, StoreError
 from streams.intake import DecodedBatch, Intake
 from streams.records import Partition, RecordBatch
-from streams.store import Row, RowKey, StoredRow
+from streams.store import Question, Row, RowKey, StoredRow
 
 logger = logging.getLogger(__name__)
 
@@ -45,14 +45,14 @@ class _Open:
 
     topic: _Topic
     intake: Chain[None]
-    views: Sequence[tuple[Engine, Chain[CellState]]]
+    folds: Sequence[tuple[Engine, Chain[CellState]]]
     waiting: Sequence[RowKey]
     """Rows of views that have not been started, see `FeaturesRole.open`."""
 
     @property
     def chains(self) -> list[Chain[None] | Chain[CellState]]:
         """Every chain of the partition."""
-        return [self.intake, *(chain for _, chain in self.views)]
+        return [self.intake, *(chain for _, chain in self.folds)]
 
     @property
     def position(self) -> int:
@@ -68,7 +68,7 @@ class FeaturesRole:
     def __init__(self, app: AppDefinition, context: RoleContext) -> None:
         self._context = context
         self._topics: Mapping[str, _Topic] = {
-            event.topic: _Topic(Intake(event), [Engine(view) for view in app.views if view.on.topic == event.topic])
+            event.topic: _Topic(Intake(event), [Engine(source) for source in app.sources_on(event.topic)])
             for event in app.events
         }
         self._dead_letters = DeadLetters(app.name, context)
@@ -83,16 +83,22 @@ class FeaturesRole:
     async def open(self, given: Assigned) -> int:
         """Read the partition's rows, created where the group has no history; return the least of their positions.
 
+        A view that waits in one partition of a topic is not begun in another: it waits in all, or in none.
+
         Raises:
             StoreError: the group has read this partition, but the store knows nothing of it.
             Gap: records that the rows do not contain are no longer in the log.
         """
         topic, partition = self._topics[given.partition.topic], given.partition
         intake_key = RowKey(intakes.FOLD, partition)
-        keys = [intake_key, *(RowKey(engine.view.key, partition) for engine in topic.engines)]
+        keys = [intake_key, *(RowKey(engine.source.key, partition) for engine in topic.engines)]
         found = self._context.store.read_rows(keys)
         if given.committed is None:
-            found = [self._started(key, given) if row is None else row for key, row in zip(keys, found, strict=True)]
+            waiting = self._waiting_elsewhere(keys)
+            found = [
+                self._started(key, given) if row is None and key.fold not in waiting else row
+                for key, row in zip(keys, found, strict=True)
+            ]
         if found[0] is None:
             raise StoreError(
                 f"cannot go on: {partition.topic}[{partition.index}]: expected the rows of {given.committed} records "
@@ -104,31 +110,42 @@ class FeaturesRole:
         self._export(opened)
         return opened.position
 
+    def _waiting_elsewhere(self, keys: Sequence[RowKey]) -> set[str]:
+        """Return the folds without a row in another partition of the topic that has been read.
+
+        Begun only where nothing was read before, they would be served as if the rest held nothing.
+        """
+        own = keys[0].partition
+        taken_in, *others = self._context.store.read(Question(folds=[key.fold for key in keys])).rows
+        elsewhere = {name: stored.row for name, stored in taken_in.items() if name != own.field}
+        read = {name for name, row in elsewhere.items() if name.startswith(f"{own.topic_id}/") and row.next > row.first}
+        return {key.fold for key, rows in zip(keys[1:], others, strict=True) if not read <= rows.keys()}
+
     def _started(self, key: RowKey, given: Assigned) -> StoredRow:
         return self._context.store.create_row(key, Row(next=given.first, first=given.first))
 
     def _opened(self, topic: _Topic, intake_key: RowKey, intake: StoredRow, found: Sequence[StoredRow | None]) -> _Open:
         store, partition = self._context.store, intake_key.partition
-        views: list[tuple[Engine, Chain[CellState]]] = []
+        folds: list[tuple[Engine, Chain[CellState]]] = []
         waiting: list[RowKey] = []
         for engine, stored in zip(topic.engines, found, strict=True):
-            key = RowKey(engine.view.key, partition)
+            key = RowKey(engine.source.key, partition)
             if stored is None:
-                _tell_waiting(engine.view, partition)
+                _tell_waiting(engine.source, partition)
                 waiting.append(key)
             else:
-                views.append((engine, Chain(store, key, stored, engine.codec)))
-        return _Open(topic, Chain(store, intake_key, intake, NoCells()), views, waiting)
+                folds.append((engine, Chain(store, key, stored, engine.codec)))
+        return _Open(topic, Chain(store, intake_key, intake, NoCells()), folds, waiting)
 
     async def apply(self, batch: RecordBatch) -> None:
         """Make the batch part of every row on its partition: what goes aside first, then all rows in one round trip."""
         opened = self._open[batch.partition]
         decoded = opened.topic.intake.read(batch)
         advances = [*await self._taken_in(opened, batch, decoded)]
-        for engine, chain in opened.views:
+        for engine, chain in opened.folds:
             applied = engine.apply(chain.row, chain.load, decoded)
             if applied.row is not chain.row:
-                await self._late_records.send(engine.view, batch, applied.too_late)
+                await self._late_records.send(engine.source, batch, applied.too_late)
                 advances.append(Advance(chain, applied.row, applied.changed))
         commit_together(self._context.store, advances)
         self._export(opened)
@@ -185,11 +202,11 @@ def _check_in_log(position: int, given: Assigned) -> None:
         )
 
 
-def _tell_waiting(view: ViewDefinition, partition: Partition) -> None:
+def _tell_waiting(source: Source, partition: Partition) -> None:
     logger.warning(
         "%s waits: %s[%d]: its events were read before it was declared; run `headrace features start %s`",
-        view.key,
+        source.key,
         partition.topic,
         partition.index,
-        view.name,
+        source.view,
     )

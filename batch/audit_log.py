@@ -14,7 +14,7 @@ from itertools import islice
 
 from batch.context import Tell, tell_nobody
 from batch.history import History
-from definitions.declared import AppDefinition, EventDefinition, ViewDefinition
+from definitions.declared import AppDefinition, EventDefinition, Source
 from streams import intake as intakes
 from streams.cells import COUNTED, ORIGIN, TILE, CellState, SeriesLayout
 from streams.engine import Engine, advance_intake
@@ -91,36 +91,36 @@ def audit_log(app: AppDefinition, history: History, store: OnlineStore, *, tell:
         HistoryUnavailable: the log does not answer.
         StoreUnavailable: the store does not answer.
     """
-    views: dict[str, list[PartitionAudit]] = {view.key: [] for view in app.views}
+    views: dict[str, list[PartitionAudit]] = {source.key: [] for view in app.views for source in view.sources}
     taken_in: list[PartitionAudit] = []
     for event in app.events:
-        stored = {view.key: _Stored.read(store, view) for view in app.views if view.on.topic == event.topic}
-        of_event = [view for view in app.views if view.on.topic == event.topic]
+        sources = app.sources_on(event.topic)
+        stored = {source.key: _Stored.read(store, source) for source in sources}
         for partition in history.partitions(event.topic):
             end = history.bounds(partition)[1]
-            checks = [_ViewCheck(view, partition, stored[view.key], end) for view in of_event]
+            checks = [_SourceCheck(source, partition, stored[source.key], end) for source in sources]
             intake = _IntakeCheck(store, partition, end)
             _replay(event, partition, history, [*checks, intake], tell)
             for check in checks:
-                views[check.view.key].append(check.finding())
+                views[check.source.key].append(check.finding())
             taken_in.append(intake.finding())
     return Audit([each for found in views.values() for each in found], taken_in)
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """What the store holds of one view: its rows, then its cells by entity and partition."""
+    """What the store holds of one source of a view: its rows, then its cells by entity and partition."""
 
     rows: Mapping[str, StoredRow]
     cells: Mapping[str, Mapping[str, Cell]]
 
     @classmethod
-    def read(cls, store: OnlineStore, view: ViewDefinition) -> _Stored:
-        rows = store.read(Question(folds=[view.key])).rows[0]
-        entities = iter(store.entities(view.key))
+    def read(cls, store: OnlineStore, source: Source) -> _Stored:
+        rows = store.read(Question(folds=[source.key])).rows[0]
+        entities = iter(store.entities(source.key))
         cells: dict[str, Mapping[str, Cell]] = {}
         while some := list(islice(entities, _CELLS_A_READ)):
-            answer = store.read(Question(cells=[(view.key, entity) for entity in some]))
+            answer = store.read(Question(cells=[(source.key, entity) for entity in some]))
             cells.update(zip(some, answer.cells, strict=True))
         return cls(rows, cells)
 
@@ -130,15 +130,15 @@ class _Stored:
         return {entity: found[name] for entity, found in self.cells.items() if name in found}
 
 
-class _ViewCheck:
-    """One view in one partition, replayed beside its stored state."""
+class _SourceCheck:
+    """One source of a view in one partition, replayed beside its stored state."""
 
-    def __init__(self, view: ViewDefinition, partition: Partition, stored: _Stored, end: int) -> None:
-        self.view = view
+    def __init__(self, source: Source, partition: Partition, stored: _Stored, end: int) -> None:
+        self.source = source
         held = stored.rows.get(partition.field)
         row = Row(next=0, first=0) if held is None else held.row
-        self._found = PartitionAudit(view.name, partition.topic, partition.index, row, end)
-        self._engine = Engine(view)
+        self._found = PartitionAudit(source.view, partition.topic, partition.index, row, end)
+        self._engine = Engine(source)
         self._widest = max(self._engine.layout.series, key=lambda each: each.grid_ms * each.span_tiles)
         self._replayed = Remembered(self._engine, row.first)
         self._cells = stored.of(partition)
@@ -220,7 +220,7 @@ def _replay(
     event: EventDefinition,
     partition: Partition,
     history: History,
-    checks: Sequence[_ViewCheck | _IntakeCheck],
+    checks: Sequence[_SourceCheck | _IntakeCheck],
     tell: Tell,
 ) -> None:
     oldest, newest = history.bounds(partition)

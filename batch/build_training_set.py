@@ -183,7 +183,7 @@ def _read_history(
     model: ModelDefinition, history: History, features: PointInTime, labels: _Labels, tell: Tell
 ) -> Positions:
     """Hand every record of the model's topics to whom it concerns; return what was read."""
-    of_features = {view.on.topic for view in model.views}
+    of_features = {source.event.topic for view in model.views for source in view.sources}
     intake = Intake(labels.definition.event)
     spans = _spans(history, sorted(of_features | {intake.event.topic}))
     total, done = sum(end - first for _, first, end in spans), 0

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from definitions.declared import Feature, ViewDefinition, Window
+from definitions.declared import EventDefinition, Feature, ViewDefinition, Window
 from definitions.declaring import Declaring, author_line, listed, near
+from definitions.events import Event
 from definitions.terms import FeatureTerm, FieldTerm, Term, article
 from definitions.values import ValueType, parse_span, shown
 
@@ -27,18 +28,26 @@ _ACCEPTED = {
 
 
 class Aggregation:
-    """One statistic, before its windows are named."""
+    """One statistic, before its windows are named. ``event`` is None where the view's only event is meant."""
 
-    __slots__ = ("field", "kind", "type", "where")
+    __slots__ = ("event", "field", "kind", "type", "where")
 
-    def __init__(self, kind: str, field: FieldTerm | None, result: ValueType) -> None:
+    def __init__(
+        self, kind: str, field: FieldTerm | None, result: ValueType, event: EventDefinition | None = None
+    ) -> None:
         self.kind = kind
         self.field = field
+        self.event = event if field is None else field.event
         self.type = result
         self.where = author_line()
 
     def __repr__(self) -> str:
-        return f"hr.{self.kind}({'' if self.field is None else repr(self.field)})"
+        return f"hr.{self.kind}({self._of()})"
+
+    def _of(self) -> str:
+        if self.field is not None:
+            return repr(self.field)
+        return "" if self.event is None else self.event.name
 
     def over(self, *spans: str, every: str | None = None) -> Windowed:
         """Return the statistic over windows that end with the tile of "now".
@@ -112,9 +121,16 @@ class DeclaredWindows(Windowed):
         return self.features[self._window(span).text]
 
 
-def count() -> Aggregation:
-    """Count the events of an entity. Its features are whole numbers, 0 where a known entity had no event."""
-    return Aggregation("count", None, ValueType.INT)
+def count(event: type[Event] | None = None) -> Aggregation:
+    """Count the events of an entity. Its features are whole numbers, 0 where a known entity had no event.
+
+    A view on several events says which one it counts: ``hr.count(Departed)``.
+    """
+    if event is None:
+        return Aggregation("count", None, ValueType.INT)
+    if not (isinstance(event, type) and issubclass(event, Event) and event is not Event):
+        raise Declaring("aggregate hr.count(…)", author_line()).refusal("a class of hr.Event", shown(event))
+    return Aggregation("count", None, ValueType.INT, event.definition)
 
 
 def sum(field: float | Term | None) -> Aggregation:  # noqa: A001  # authors write hr.sum

@@ -7,7 +7,7 @@ Nothing in these values is a type object, a function or a clock, but a learner's
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from definitions.declaring import not_declared
@@ -77,16 +77,31 @@ class Feature:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """What a view keeps of one event type: one fold over each partition of that event's topic."""
+
+    event: EventDefinition
+    by: tuple[str, ...]
+    """The event's fields that name the entity, in the order of the view's ``entity``."""
+    aggregates: tuple[Aggregate, ...]
+    view: str = ""
+    """The name of the view it is of, written by `ViewDefinition`."""
+    key: str = ""
+    """Its fold's name in store keys, written by `ViewDefinition`: the view's key where the view has no other source,
+    else ``airport_day.v1.0c1d2e3f4a5b.departed``."""
+
+
+@dataclass(frozen=True, slots=True)
 class ViewDefinition:
-    """A declared set of features of one entity kind from one event type."""
+    """A declared set of features of one entity kind from one or more event types."""
 
     name: str
     """Snake case, unique in the app: ``origin_traffic``."""
     version: int
-    on: EventDefinition
-    by: tuple[str, ...]
-    """The event's fields that name the entity, and the names under which requests give it."""
-    aggregates: tuple[Aggregate, ...]
+    entity: tuple[Field, ...]
+    """What names the entity: under these names and types requests give it, null where some event's field may be."""
+    sources: tuple[Source, ...]
+    """One per event type, in order of declaration."""
     features: tuple[Feature, ...]
     """All features in order of declaration, expressions after what they read."""
     digest: str
@@ -95,10 +110,27 @@ class ViewDefinition:
     description: str = ""
     tags: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Name the sources' folds: they follow from the view's name, version and digest."""
+        single = len(self.sources) == 1
+        keys = [self.key if single else f"{self.key}.{each.event.name}" for each in self.sources]
+        named = (replace(each, view=self.name, key=key) for each, key in zip(self.sources, keys, strict=True))
+        object.__setattr__(self, "sources", tuple(named))
+
     @property
     def key(self) -> str:
-        """The view version's name in store keys: ``origin_traffic.v1.0c1d2e3f4a5b``."""
+        """The view version's name: ``origin_traffic.v1.0c1d2e3f4a5b``."""
         return f"{self.name}.v{self.version}.{self.digest}"
+
+    @property
+    def entity_names(self) -> tuple[str, ...]:
+        """The names under which requests give the entity."""
+        return tuple(each.name for each in self.entity)
+
+    @property
+    def aggregates(self) -> tuple[Aggregate, ...]:
+        """The aggregates of all sources."""
+        return tuple(aggregate for source in self.sources for aggregate in source.aggregates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +205,12 @@ class ModelDefinition:
     @property
     def entities(self) -> tuple[str, ...]:
         """The names of the entities that a request has to give, each once."""
-        return tuple(dict.fromkeys(name for view in self.views for name in view.by))
+        return tuple(self.entity_types)
+
+    @property
+    def entity_types(self) -> Mapping[str, ValueType]:
+        """The entities that a request has to give, each with the type of its name."""
+        return {each.name: each.type for view in self.views for each in view.entity}
 
 
 _Named = TypeVar("_Named", EventDefinition, ViewDefinition, ModelDefinition)
@@ -209,6 +246,10 @@ class AppDefinition:
         if str(version) not in versions:
             raise not_declared(f"version of view {name}", f"app {self.name}", str(version), versions)
         return versions[str(version)]
+
+    def sources_on(self, topic: str) -> tuple[Source, ...]:
+        """Return every view's source that is on ``topic``: the folds over each of its partitions."""
+        return tuple(each for view in self.views for each in view.sources if each.event.topic == topic)
 
     def model(self, name: str) -> ModelDefinition:
         """Return the model called ``name``.

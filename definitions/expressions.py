@@ -74,4 +74,13 @@ def evaluate(expression: Name | Constant | Operation, row: Mapping[str, Value]) 
     return expression.otherwise if isinstance(result, float) and not math.isfinite(result) else result
 
 
+def names_in(expression: Name | Constant | Operation) -> frozenset[str]:
+    """Return the names that the expression reads."""
+    if isinstance(expression, Name):
+        return frozenset({expression.name})
+    if isinstance(expression, Constant):
+        return frozenset()
+    return names_in(expression.left) | names_in(expression.right)
+
+
 Expression = Name | Constant | Operation

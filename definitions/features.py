@@ -1,16 +1,17 @@
-"""``hr.Features``: a declared set of features of one entity kind, from one event type."""
+"""``hr.Features``: a declared set of features of one entity kind, from one or more event types."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, TypedDict, Unpack
 
 from definitions.aggregates import Aggregation, DeclaredWindows, Windowed, WindowTerm
-from definitions.declared import Aggregate, EventDefinition, Feature, ViewDefinition
+from definitions.declared import Aggregate, Feature, Source, ViewDefinition
 from definitions.declaring import Declaring, author_line, snake_case
-from definitions.events import Event, declared_field, key_field
+from definitions.entities import By, entity_of, fields_by_event
+from definitions.events import Event
 from definitions.identity import view_digest
 from definitions.terms import FeatureTerm, FieldTerm, Term
 from definitions.values import shown
@@ -21,6 +22,7 @@ _OWN_NAMES = frozenset({"definition"})
 class FeaturesOptions(TypedDict, total=False):
     """What the class keywords of a view may say."""
 
+    entity: str | tuple[str, ...]
     owner: str
     tags: tuple[str, ...] | list[str]
 
@@ -28,17 +30,18 @@ class FeaturesOptions(TypedDict, total=False):
 class FeaturesKeywords(FeaturesOptions):
     """What the class keywords of a view have to say."""
 
-    on: type[Event]
-    by: str | tuple[str, ...]
+    on: type[Event] | tuple[type[Event], ...]
+    by: By
     version: int
 
 
 class Features:
     """A view: features of the entity that ``by`` names, computed from the events of ``on``.
 
-    Class keywords: ``on``, the event; ``by``, its field or fields that name the entity; ``version``, to be raised
-    when a change decides state (headrace says so); ``owner`` and ``tags`` for the catalogue. The docstring is the
-    view's description. Attributes are aggregates over windows, and expressions of them.
+    Class keywords: ``on``, the event or events; ``by``, the field or fields that name the entity, per event where they
+    differ; ``entity``, what requests call it, where that is not the fields' name; ``version``, to be raised when a
+    change decides state (headrace says so); ``owner`` and ``tags`` for the catalogue. The docstring is the view's
+    description. Attributes are aggregates over windows, and expressions of them.
 
     Example:
         >>> class OriginTraffic(Features, on=Departed, by="origin", version=1):  # doctest: +SKIP
@@ -46,6 +49,12 @@ class Features:
         ...     rush = flights["1h"] / flights["24h"]
         >>> [each.name for each in OriginTraffic.definition.features]  # doctest: +SKIP
         ['flights_1h', 'flights_24h', 'rush']
+        >>> class AirportDay(
+        ...     Features, on=(Departed, Arrived), entity="airport", by={Departed: "origin", Arrived: "dest"}, version=1
+        ... ):  # doctest: +SKIP
+        ...     left = count(Departed).over("24h")
+        ...     came = count(Arrived).over("24h")
+        ...     waiting = came["24h"] - left["24h"]
     """
 
     definition: ClassVar[ViewDefinition]
@@ -57,15 +66,18 @@ class Features:
             raise declaring.refusal("hr.Features as the only base", shown([each.__name__ for each in cls.__bases__]))
         declaring.keywords(keywords, FeaturesKeywords.__required_keys__, FeaturesKeywords.__optional_keys__)
         attributes = {name: value for name, value in vars(cls).items() if not name.startswith("_")}
-        on = _event(declaring, keywords["on"])
+        events = _events(declaring, keywords["on"])
+        by = fields_by_event(declaring, events, keywords["by"])
         name = declaring.name(snake_case(cls.__name__))
-        aggregates, features = _features(declaring, name, on, attributes)
+        aggregates, features = _features(declaring, name, events, attributes)
         view = ViewDefinition(
             name=name,
             version=declaring.count(keywords["version"], "version"),
-            on=on,
-            by=_entity(declaring, on, keywords["by"]),
-            aggregates=aggregates,
+            entity=entity_of(declaring, by, keywords.get("entity")),
+            sources=tuple(
+                Source(event.definition, tuple(field.name for field in by[event]), tuple(aggregates[event]))
+                for event in events
+            ),
             features=features,
             digest="",
             owner=declaring.text(keywords.get("owner", ""), "owner"),
@@ -76,31 +88,30 @@ class Features:
         _bind(cls, attributes)
 
 
-def _event(declaring: Declaring, on: object) -> EventDefinition:
-    if not (isinstance(on, type) and issubclass(on, Event) and on is not Event):
-        raise declaring.refusal("on= to be a class of hr.Event", shown(on))
-    return on.definition
-
-
-def _entity(declaring: Declaring, on: EventDefinition, by: object) -> tuple[str, ...]:
-    names = declaring.names(by, "by")
-    for name in names:
-        key_field(declaring, declared_field(declaring, on.fields, name, "by", on.name), "by")
-    return names
+def _events(declaring: Declaring, on: object) -> tuple[type[Event], ...]:
+    events = on if isinstance(on, tuple) and on else (on,)
+    for each in events:
+        if not (isinstance(each, type) and issubclass(each, Event) and each is not Event):
+            expected = "on= to be a class of hr.Event or a tuple of such classes"
+            raise declaring.refusal(expected, shown(each))
+    if len(set(events)) < len(events):
+        raise declaring.refusal("on= to name each event once", _listed(events))
+    return events
 
 
 def _features(
-    declaring: Declaring, view: str, on: EventDefinition, attributes: Mapping[str, object]
-) -> tuple[tuple[Aggregate, ...], tuple[Feature, ...]]:
-    """Return the aggregates and all features, in order of declaration."""
+    declaring: Declaring, view: str, events: Sequence[type[Event]], attributes: Mapping[str, object]
+) -> tuple[Mapping[type[Event], Sequence[Aggregate]], tuple[Feature, ...]]:
+    """Return the aggregates of each event, and all features in order of declaration."""
     names: dict[int, str] = {}  # by identity: comparing terms makes new terms
-    aggregates: list[Aggregate] = []
+    aggregates: dict[type[Event], list[Aggregate]] = {event: [] for event in events}
     features: dict[str, Feature] = {}
     for name, value in attributes.items():
         if name in _OWN_NAMES:
             raise declaring.refusal(f"a name other than {name}", "a feature of that name", "it is taken by hr.Features")
         if isinstance(value, Windowed):
-            aggregates.append(_aggregate(declaring, on, name, value, names))
+            kept = _aggregate(declaring, name, value, names)
+            aggregates[_event_of(declaring, events, name, value)].append(kept)
             declared = _windows(name, value)
         else:
             declared = (_expression(declaring, name, value, names),)
@@ -113,18 +124,38 @@ def _features(
             features[feature.name] = feature
     if not features:
         raise declaring.refusal("at least one feature", "none", 'write flights = hr.count().over("1h")')
-    return tuple(aggregates), tuple(features.values())
+    for event, of_event in aggregates.items():
+        if not of_event:
+            mend = f"write hr.count({event.__name__}), or leave {event.__name__} out of on="
+            raise declaring.refusal(f"an aggregate of {event.definition.name}", "none", mend)
+    return aggregates, tuple(features.values())
 
 
-def _aggregate(
-    declaring: Declaring, on: EventDefinition, name: str, value: Windowed, names: Mapping[int, str]
-) -> Aggregate:
-    field = value.aggregation.field
+def _aggregate(declaring: Declaring, name: str, value: Windowed, names: Mapping[int, str]) -> Aggregate:
     if isinstance(value, DeclaredWindows) or id(value) in names:
         raise declaring.refusal(f"{name} to be an aggregate of its own", f"one that has a name: {value!r}")
-    if field is not None and field.event is not on:
-        raise declaring.refusal(f"{name} to read a field of {on.name}", repr(field), where=value.where)
+    field = value.aggregation.field
     return Aggregate(name, value.aggregation.kind, None if field is None else field.field.name, value.windows)
+
+
+def _event_of(declaring: Declaring, events: Sequence[type[Event]], name: str, value: Windowed) -> type[Event]:
+    """Return the event that an aggregate is of: its field's, the one it names, or the view's only one."""
+    meant, field = value.aggregation.event, value.aggregation.field
+    if meant is None and len(events) > 1:
+        mend = f"write hr.count({events[0].__name__})"
+        expected = f"{name} to say which of {_listed(events)} it counts"
+        raise declaring.refusal(expected, repr(value.aggregation), mend, where=value.where)
+    for event in events:
+        if meant is None or meant is event.definition:
+            return event
+    what = "count" if field is None else "read a field of"
+    got = repr(value.aggregation) if field is None else repr(field)
+    raise declaring.refusal(f"{name} to {what} {_listed(events)}", got, where=value.where)
+
+
+def _listed(events: Sequence[type[Event]]) -> str:
+    """Return the events' names as people read them: ``departed or arrived``."""
+    return " or ".join(each.definition.name for each in events)
 
 
 def _windows(name: str, value: Windowed) -> tuple[Feature, ...]:

@@ -1,8 +1,10 @@
 """The identity of definitions: hashes of what decides state, and nothing else.
 
-A view's digest covers the topic, the fields used with their types, id, at, key and disorder of its event, ``by``, and
-per aggregate its kind, field, windows and grid, together with the versions of the engine and of the cells' bytes.
-Owner, text, tags, names of aggregates and expressions are outside it: changing those needs no new version.
+A view's digest covers, of each source, the topic, the fields used with their types, id, at, key and disorder of its
+event, ``by``, and per aggregate its kind, field, windows and grid, together with the versions of the engine and of the
+cells' bytes. Owner, text, tags, names of aggregates, expressions, and what requests call the entity are outside it:
+changing those needs no new version. The name of an event is inside only where a view has several sources: it tells
+their state apart.
 A model's digest covers its vector, its label and its learners; its route is outside, because a route moves by itself.
 """
 
@@ -13,8 +15,15 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from definitions.declared import Aggregate, EventDefinition, LabelDefinition, ModelDefinition, ViewDefinition
-from definitions.expressions import Constant, Expression, Name
+from definitions.declared import (
+    Aggregate,
+    EventDefinition,
+    LabelDefinition,
+    ModelDefinition,
+    Source,
+    ViewDefinition,
+)
+from definitions.expressions import Constant, Expression, Name, names_in
 
 ENGINE_SEMANTICS_VERSION = 1
 """Raised when the engine gives other state for the same events and definition."""
@@ -41,14 +50,10 @@ def model_digest(model: ModelDefinition) -> str:
 
 def canonical_view(view: ViewDefinition) -> Canonical:
     """Return what decides the view's state, as plain values."""
-    used = {*_identifying(view.on), *view.by, *(each.field for each in view.aggregates if each.field is not None)}
-    return {
-        "engine": ENGINE_SEMANTICS_VERSION,
-        "cells": CELL_CODEC_VERSION,
-        "event": _event(view.on, used),
-        "by": list(view.by),
-        "aggregates": [_aggregate(each) for each in view.aggregates],
-    }
+    versions = {"engine": ENGINE_SEMANTICS_VERSION, "cells": CELL_CODEC_VERSION}
+    if len(view.sources) == 1:
+        return {**versions, **_source(view.sources[0])}
+    return {**versions, "sources": {each.event.name: _source(each) for each in view.sources}}
 
 
 def canonical_model(model: ModelDefinition) -> Canonical:
@@ -98,6 +103,15 @@ def _identifying(event: EventDefinition) -> tuple[str, ...]:
     return (event.id, event.at, *event.key)
 
 
+def _source(source: Source) -> Canonical:
+    used = {*_identifying(source.event), *source.by, *(each.field for each in source.aggregates if each.field)}
+    return {
+        "event": _event(source.event, used),
+        "by": list(source.by),
+        "aggregates": [_aggregate(each) for each in source.aggregates],
+    }
+
+
 def _event(event: EventDefinition, used: set[str]) -> Canonical:
     return {
         "topic": event.topic,
@@ -119,7 +133,7 @@ def _aggregate(aggregate: Aggregate) -> Canonical:
 
 
 def _label(label: LabelDefinition) -> Canonical:
-    used = {*_identifying(label.event), label.key, *_names(label.value)}
+    used = {*_identifying(label.event), label.key, *names_in(label.value)}
     return {
         "event": _event(label.event, used),
         "key": label.key,
@@ -133,14 +147,8 @@ def _feature_expression(view: ViewDefinition, feature_name: str | None) -> objec
     feature = next(each for each in view.features if each.name == feature_name)
     if feature.expression is None:
         return None
-    read = {name: _feature_expression(view, name) for name in sorted(_names(feature.expression))}
+    read = {name: _feature_expression(view, name) for name in sorted(names_in(feature.expression))}
     return {"expression": _expression(feature.expression), "reads": read}
-
-
-def _names(expression: Expression) -> set[str]:
-    if isinstance(expression, Name):
-        return {expression.name}
-    return set() if isinstance(expression, Constant) else _names(expression.left) | _names(expression.right)
 
 
 def _expression(expression: Expression) -> list[object]:

@@ -144,12 +144,11 @@ def _input(declaring: Declaring, given: object) -> Input:
 def _refuse_ambiguous_entities(declaring: Declaring, views: Iterable[ViewDefinition]) -> None:
     types: dict[str, tuple[ValueType, str]] = {}
     for view in views:
-        for name in view.by:
-            kind = next(each.type for each in view.on.fields if each.name == name)
-            known, first = types.setdefault(name, (kind, view.name))
-            if known is not kind:
+        for each in view.entity:
+            known, first = types.setdefault(each.name, (each.type, view.name))
+            if known is not each.type:
                 raise declaring.refusal(
-                    f"entity {name} of one type", f"{known.written} in {first}, {kind.written} in {view.name}"
+                    f"entity {each.name} of one type", f"{known.written} in {first}, {each.type.written} in {view.name}"
                 )
 
 

@@ -54,7 +54,7 @@ def load_app(module_name: str) -> AppDefinition:
     own_events = [each.definition for each in declared if issubclass(each, Event) and each is not Event]
     views = _distinct([*own_views, *(view for model in models for view in model.views)])
     labels = (model.label.event for model in models if model.label is not None)
-    events = _distinct([*own_events, *(view.on for view in views), *labels])
+    events = _distinct([*own_events, *(source.event for view in views for source in view.sources), *labels])
     if not events:
         raise AppNotLoaded(f"cannot load app: {module_name}: expected classes of hr.Event and hr.Features, got none")
     app = AppDefinition(_name(module, module_name), events, views, _distinct(models))

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from definitions.declared import AppDefinition, Feature, ModelDefinition, ViewDefinition
+from definitions.expressions import names_in
 
 _TOP_SHOWN = 3
 
@@ -51,7 +52,7 @@ class Entry:
     entity: str
     owner: str
     source: str
-    """The event it is made from."""
+    """The events it is made from, with commas."""
     recipe: str
     """What it is, in words: ``mean of delay_min over 1h``."""
     version: int
@@ -113,9 +114,9 @@ def _entry(
     return Entry(
         name=name,
         type=str(feature.type),
-        entity=", ".join(view.by),
+        entity=", ".join(view.entity_names),
         owner=view.owner,
-        source=view.on.name,
+        source=", ".join(_events(view, feature)),
         recipe=_recipe(view, feature),
         version=view.version,
         tags=view.tags,
@@ -124,9 +125,20 @@ def _entry(
     )
 
 
+def _events(view: ViewDefinition, feature: Feature) -> list[str]:
+    """Return the names of the events that the feature is made from, in order of the view's declaration."""
+    features = {each.name: each for each in view.features}
+    reads, aggregates = [feature.name], set[str | None]()
+    while reads:
+        read = features[reads.pop()]
+        aggregates.add(read.aggregate)
+        reads += [] if read.expression is None else names_in(read.expression)
+    return [each.event.name for each in view.sources if any(kept.name in aggregates for kept in each.aggregates)]
+
+
 def _recipe(view: ViewDefinition, feature: Feature) -> str:
-    aggregate = next((each for each in view.aggregates if each.name == feature.aggregate), None)
-    if aggregate is None:
-        return feature.description or "an expression of other features"
-    what = f"{aggregate.kind} of {aggregate.field}" if aggregate.field else f"{aggregate.kind} of {view.on.name}"
-    return f"{what} over {feature.window}"
+    for source in view.sources:
+        for aggregate in source.aggregates:
+            if aggregate.name == feature.aggregate:
+                return f"{aggregate.kind} of {aggregate.field or source.event.name} over {feature.window}"
+    return feature.description or "an expression of other features"

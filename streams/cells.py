@@ -26,7 +26,7 @@ from typing import Any
 
 import msgspec
 
-from definitions.declared import ViewDefinition, Window
+from definitions.declared import Source, Window
 from streams.aggregates import COUNT, Column, kind_of
 
 CellState = list[Any]
@@ -78,21 +78,21 @@ class SeriesLayout:
 
 
 class CellLayout:
-    """How the cells of one view are laid out. `streams.folding` adds records to them."""
+    """How the cells of one source of a view are laid out. `streams.folding` adds records to them."""
 
-    def __init__(self, view: ViewDefinition) -> None:
-        self.name = view.key
-        self.series = _series_of(view)
+    def __init__(self, source: Source) -> None:
+        self.name = source.key
+        self.series = _series_of(source)
         self.inputs: tuple[Column, ...] = tuple(
             {column.name: column for each in self.series for column in each.columns}.values()
         )
         """The columns whose inputs a record brings, in order."""
         self._empty = [None, *(part for each in self.series for part in (None, (), None, *each.empty_row))]
         self._sealed = [each.place + SEALED for each in self.series]
-        self.disorder_ms = view.on.disorder_ms
+        self.disorder_ms = source.event.disorder_ms
         self.align_ms = math.lcm(*(each.grid_ms for each in self.series))
         """What a cell's origin is a multiple of."""
-        self.longest = max((each for one in view.aggregates for each in one.windows), key=lambda each: each.length_ms)
+        self.longest = max((each for one in source.aggregates for each in one.windows), key=lambda each: each.length_ms)
 
     def empty(self) -> CellState:
         """Return the state of an entity without events."""
@@ -111,7 +111,7 @@ class CellCodec:
 
     Example:
         >>> from tests.builders import view_definition  # doctest: +SKIP
-        >>> codec = CellCodec(CellLayout(view_definition()))  # doctest: +SKIP
+        >>> codec = CellCodec(CellLayout(view_definition().sources[0]))  # doctest: +SKIP
         >>> codec.decode(codec.encode(codec.empty())) == codec.empty()  # doctest: +SKIP
         True
     """
@@ -135,11 +135,11 @@ class CellCodec:
         return self._decode(data)
 
 
-def _series_of(view: ViewDefinition) -> tuple[SeriesLayout, ...]:
+def _series_of(source: Source) -> tuple[SeriesLayout, ...]:
     spans: dict[int, int] = {}
     columns: dict[int, dict[str, Column]] = {}
-    for aggregate in view.aggregates:
-        kind = kind_of(aggregate, view.on)
+    for aggregate in source.aggregates:
+        kind = kind_of(aggregate, source.event)
         for window in aggregate.windows:
             grid = window.grid_ms
             spans[grid] = max(spans.get(grid, 0), window.length_ms // grid)

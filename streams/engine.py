@@ -1,4 +1,4 @@
-"""The one engine: decoded events of one partition, record by record in log order, into the cells of one view.
+"""The one engine: decoded events of one partition, record by record in log order, into the cells of a view's source.
 
 Runs live, in replay, in training sets, in audits and in tests. Knows no store, no log and no clock: it is given a row,
 the slots of the entities it asks for, and a batch, and returns the row that follows. What it decides, it decides from
@@ -13,7 +13,7 @@ from typing import cast
 
 from msgspec.structs import replace
 
-from definitions.declared import ViewDefinition
+from definitions.declared import Source
 from streams.cells import CellCodec, CellLayout
 from streams.chain import Load
 from streams.duplicates import Deduplicator
@@ -37,16 +37,16 @@ class Applied:
 
 
 class Engine:
-    """Applies batches of one event's topic to the cells of one view."""
+    """Applies batches of one event's topic to the cells of one source of a view."""
 
-    def __init__(self, view: ViewDefinition) -> None:
-        self.view = view
-        self.layout = CellLayout(view)
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.layout = CellLayout(source)
         self.codec = CellCodec(self.layout)
         self._fold = compiled(self.layout)
-        horizon_ms = view.on.dedupe_ms
-        self._deduplicator = None if horizon_ms is None else Deduplicator(view.on, horizon_ms)
-        self._keys_of = keys_of(view.by)
+        horizon_ms = source.event.dedupe_ms
+        self._deduplicator = None if horizon_ms is None else Deduplicator(source.event, horizon_ms)
+        self._keys_of = keys_of(source.by)
 
     def apply(self, row: Row, load: Load, batch: DecodedBatch) -> Applied:
         """Change the slots' states in place, and return the row that contains them. Cost: 0.8 us an event and up.
@@ -55,7 +55,7 @@ class Engine:
             Gap: the batch begins behind ``row.next``.
         """
         if batch.first > row.next:
-            raise Gap(f"cannot apply: {self.view.key}: expected a batch from {row.next}, got one from {batch.first}")
+            raise Gap(f"cannot apply: {self.source.key}: expected a batch from {row.next}, got one from {batch.first}")
         if batch.next <= row.next:
             return Applied(row)
         batch = batch.between(row.next, batch.next)

@@ -7,12 +7,12 @@ that end with the tile of *t*. Its value changes with the clock, with no new eve
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from definitions.declared import Aggregate, Feature, ViewDefinition
-from definitions.expressions import Constant, Expression, Name, evaluate
+from definitions.declared import Aggregate, EventDefinition, Feature, ViewDefinition
+from definitions.expressions import Expression, evaluate, names_in
 from definitions.values import Value
 from streams.aggregates import Kind, kind_of
 from streams.cells import DROPPED, ORIGIN, CellLayout, CellState, SeriesLayout
@@ -29,6 +29,8 @@ class _Finalised:
 
 @dataclass(frozen=True, slots=True)
 class _WindowPlan:
+    source: int
+    """Which of the view's sources."""
     series: SeriesLayout
     tiles: int
     features: tuple[_Finalised, ...]
@@ -43,21 +45,29 @@ class _Derived:
     reads: frozenset[str]
 
 
+States = Sequence[Sequence[CellState] | None]
+"""One entity's cells per source of the view, in order of source partition; None of a source that has not started."""
+
 _Span = tuple[list[Any], int]
 """The rows of a series that lie in the window, in one list, and the cell's origin."""
 
 
 class Finaliser:
-    """Turns the cells of one entity, of every source partition, into the values of one view's features."""
+    """Turns the cells of one entity, of every source partition, into the values of one view's features.
 
-    def __init__(self, view: ViewDefinition, layout: CellLayout) -> None:
+    Args:
+        view: whose features.
+        layouts: of the cells, one per source of the view.
+    """
+
+    def __init__(self, view: ViewDefinition, layouts: Sequence[CellLayout]) -> None:
         self._names = tuple(each.name for each in view.features)
         self._derived = tuple(
-            _Derived(each.name, each.expression, frozenset(_names(each.expression)))
+            _Derived(each.name, each.expression, names_in(each.expression))
             for each in view.features
             if each.expression is not None
         )
-        self._plans = _plans(view, layout)
+        self._plans = _plans(view, layouts)
 
     def absent(self) -> dict[str, Value]:
         """Return the values of an entity that was never seen: none, but what an expression says of that."""
@@ -65,11 +75,11 @@ class Finaliser:
         self._derive(values, set())
         return values
 
-    def values(self, states: Sequence[CellState], as_of_ms: int) -> tuple[dict[str, Value], set[str]]:
+    def values(self, states: States, as_of_ms: int) -> tuple[dict[str, Value], set[str]]:
         """Return the values at ``as_of_ms`` and the names of those that cannot be answered, which are None.
 
         Args:
-            states: the entity's cells, in order of source partition. Not empty ones.
+            states: the entity's cells, at least one. Not empty ones.
             as_of_ms: the time asked about.
 
         Cost: 2 us per window and 1 us per feature, and 10 ns per tile in the windows.
@@ -77,7 +87,7 @@ class Finaliser:
         values: dict[str, Value] = dict.fromkeys(self._names)
         unanswerable: set[str] = set()
         for plan in self._plans:
-            spans = _spans(plan, states, as_of_ms)
+            spans = _spans(plan, states[plan.source], as_of_ms)
             if spans is None:
                 unanswerable.update(feature.name for feature in plan.features)
                 continue
@@ -87,7 +97,7 @@ class Finaliser:
         self._derive(values, unanswerable)
         return values, unanswerable
 
-    def ages_ms(self, states: Sequence[CellState], as_of_ms: int) -> dict[str, int | None]:
+    def ages_ms(self, states: States, as_of_ms: int) -> dict[str, int | None]:
         """Return how old each value is: from the start of the newest tile with events in its window, None for none.
 
         The age of an expression is that of its oldest input.
@@ -97,7 +107,7 @@ class Finaliser:
             series = plan.series
             starts = [
                 origin_ms + rows[-series.width] * series.grid_ms
-                for rows, origin_ms in _spans(plan, states, as_of_ms) or ()
+                for rows, origin_ms in _spans(plan, states[plan.source], as_of_ms) or ()
             ]
             if starts:
                 ages.update(dict.fromkeys((each.name for each in plan.features), max(0, as_of_ms - max(starts))))
@@ -114,28 +124,36 @@ class Finaliser:
                 values[derived.name] = evaluate(derived.expression, values)
 
 
-def _plans(view: ViewDefinition, layout: CellLayout) -> tuple[_WindowPlan, ...]:
-    aggregates: Mapping[str, Aggregate] = {each.name: each for each in view.aggregates}
-    windows: dict[tuple[int, int], list[_Finalised]] = {}
-    series: dict[int, SeriesLayout] = {each.place: each for each in layout.series}
-    for feature in view.features:
-        if feature.aggregate is not None:
-            place, finalised = _planned(feature, aggregates[feature.aggregate], view, layout)
-            windows.setdefault(place, []).append(finalised)
-    return tuple(_WindowPlan(series[place], tiles, tuple(found)) for (place, tiles), found in windows.items())
+def _plans(view: ViewDefinition, layouts: Sequence[CellLayout]) -> tuple[_WindowPlan, ...]:
+    plans: list[_WindowPlan] = []
+    for number, (source, layout) in enumerate(zip(view.sources, layouts, strict=True)):
+        aggregates = {each.name: each for each in source.aggregates}
+        windows: dict[tuple[int, int], list[_Finalised]] = {}
+        for feature in view.features:
+            if feature.aggregate in aggregates:
+                place, finalised = _planned(feature, aggregates[feature.aggregate], source.event, layout)
+                windows.setdefault(place, []).append(finalised)
+        series = {each.place: each for each in layout.series}
+        plans += [_WindowPlan(number, series[place], tiles, tuple(found)) for (place, tiles), found in windows.items()]
+    return tuple(plans)
 
 
 def _planned(
-    feature: Feature, aggregate: Aggregate, view: ViewDefinition, layout: CellLayout
+    feature: Feature, aggregate: Aggregate, event: EventDefinition, layout: CellLayout
 ) -> tuple[tuple[int, int], _Finalised]:
     window = next(each for each in aggregate.windows if each.text == feature.window)
-    series, kind = layout.series_of(window), kind_of(aggregate, view.on)
+    series, kind = layout.series_of(window), kind_of(aggregate, event)
     columns = tuple((series.column_place(column.name), column.timed) for column in kind.columns())
     return (series.place, window.length_ms // series.grid_ms), _Finalised(feature.name, kind, columns)
 
 
-def _spans(plan: _WindowPlan, states: Sequence[CellState], as_of_ms: int) -> list[_Span] | None:
-    """Return what lies in the window of each cell that has something there, None if a cell gave some of it up."""
+def _spans(plan: _WindowPlan, states: Sequence[CellState] | None, as_of_ms: int) -> list[_Span] | None:
+    """Return what lies in the window of each cell that has something there.
+
+    None if a cell gave some of it up, or if its source has not started.
+    """
+    if states is None:
+        return None
     spans: list[_Span] = []
     series, width = plan.series, plan.series.width
     for state in states:
@@ -162,9 +180,3 @@ def _slices(spans: Sequence[_Span], column: int, width: int, *, timed: bool) -> 
         [held and (origin_ms + held[0], held[1]) for held in values]
         for values, (_, origin_ms) in zip(slices, spans, strict=True)
     ]
-
-
-def _names(expression: Expression) -> set[str]:
-    if isinstance(expression, Name):
-        return {expression.name}
-    return set() if isinstance(expression, Constant) else _names(expression.left) | _names(expression.right)

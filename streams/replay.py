@@ -12,11 +12,10 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
-from definitions.declared import ViewDefinition
+from definitions.declared import Source, ViewDefinition
 from streams.cells import ORIGIN, CellState
 from streams.chain import Slot
 from streams.engine import Engine
-from streams.entities import asked_key
 from streams.intake import DecodedBatch, Intake
 from streams.reading import Asked, Served, Serving, ViewReader, in_order
 from streams.records import Partition, RecordBatch
@@ -24,7 +23,7 @@ from streams.store import Row
 
 
 class Remembered:
-    """One view's state of one partition, in memory."""
+    """The state of one source of a view in one partition, in memory."""
 
     def __init__(self, engine: Engine, first: int) -> None:
         self.row = Row(next=first, first=first)
@@ -74,7 +73,7 @@ class PointInTime:
     Example::
 
         history = PointInTime(views, delay_ms=0)
-        for batch in batches:            # of every topic that the views are on
+        for batch in batches:            # of every topic that the views have a source on
             history.feed(batch)
         for question in sorted_by_time:
             history.advance(question.at_ms)
@@ -82,10 +81,11 @@ class PointInTime:
     """
 
     def __init__(self, views: Sequence[ViewDefinition], *, delay_ms: int = 0) -> None:
-        self._engines = {view.key: Engine(view) for view in views}
+        sources = [source for view in views for source in view.sources]
+        self._engines = {source.key: Engine(source) for source in sources}
         self._readers = tuple(ViewReader(view) for view in views)
-        self._intakes = {view.on.topic: Intake(view.on) for view in views}
-        self._states: dict[str, dict[str, Remembered]] = {view.key: {} for view in views}
+        self._intakes = {source.event.topic: Intake(source.event) for source in sources}
+        self._states: dict[str, dict[str, Remembered]] = {source.key: {} for source in sources}
         self._delay_ms = delay_ms
         self._waiting: dict[Partition, deque[_Waiting]] = {}
 
@@ -97,7 +97,7 @@ class PointInTime:
         """Add a batch to every view on its topic, at once. What is already contained is skipped."""
         decoded = self.decode(batch) if isinstance(batch, RecordBatch) else batch
         for key, engine in self._engines.items():
-            if engine.view.on.topic == decoded.partition.topic:
+            if engine.source.event.topic == decoded.partition.topic:
                 states = self._states[key]
                 name = decoded.partition.field
                 if name not in states:
@@ -122,19 +122,22 @@ class PointInTime:
                 waiting.popleft()
 
     def serve(self, entities: Asked, as_of_ms: int) -> Served:
-        """Return the features of one request as of ``as_of_ms``, from what has been applied."""
+        """Return the features of one request as of ``as_of_ms``, from what has been applied.
+
+        A source of which nothing has been applied is one without events: history is whole.
+        """
         serving = Serving(as_of_ms)
         for reader in self._readers:
-            by_partition = self._states[reader.view.key]
-            key = asked_key(reader.view.by, entities)
-            states = [] if key is None else self._cells(by_partition, key)
-            positions = {name: each.row.next for name, each in by_partition.items()}
+            key = reader.entity_key(entities)
+            sources = [self._states[source.key] for source, _ in reader.sources]
+            states = [[] if key is None else self._cells(each, key) for each in sources]
+            positions = [{name: held.row.next for name, held in each.items()} for each in sources]
             reader.add(serving, states, positions, ages=False)
         return serving.done(None)
 
-    def remembered(self, view: ViewDefinition, partition: Partition) -> Remembered | None:
-        """Return the state of one view in one partition, None if nothing of it was applied."""
-        return self._states[view.key].get(partition.field)
+    def remembered(self, source: Source, partition: Partition) -> Remembered | None:
+        """Return the state of one source in one partition, None if nothing of it was applied."""
+        return self._states[source.key].get(partition.field)
 
     def _cells(self, by_partition: Mapping[str, Remembered], key: str) -> list[CellState]:
         names = in_order(by_partition) if len(by_partition) > 1 else by_partition

@@ -20,6 +20,7 @@ from definitions.declared import (
     LearnerDefinition,
     ModelDefinition,
     RouteDefinition,
+    Source,
     ViewDefinition,
     Window,
 )
@@ -125,41 +126,68 @@ def feature_type(event: EventDefinition, of: Aggregate) -> ValueType:
     return declared.type
 
 
+def entity_fields(sources: Sequence[Source], names: Sequence[str]) -> tuple[Field, ...]:
+    """Return what names the entity of a view on ``sources``, called ``names`` in requests."""
+    keys = [[field for field in (each.event.field(name) for name in each.by) if field] for each in sources]
+    return tuple(
+        Field(name, same[0].type, any(field.nullable for field in same))
+        for name, same in zip(names, zip(*keys, strict=True), strict=True)
+    )
+
+
 def view_definition(
     *,
     on: EventDefinition | None = None,
     by: Sequence[str] = ("origin",),
     aggregates: Sequence[Aggregate] | None = None,
+    sources: Sequence[Source] = (),
+    entity: Sequence[str] = (),
     expressions: Sequence[Feature] | None = None,
     **changes: Any,
 ) -> ViewDefinition:
     """Return the view ``origin_traffic``: flights and mean delay over 1h and 24h, and ``worsening`` from them.
 
-    With ``aggregates`` given there are no expressions, unless they are given too.
+    With ``aggregates`` given there are no expressions, unless they are given too. A view on several events is made
+    from ``sources``, in place of ``on``, ``by`` and ``aggregates``. ``entity`` names it where ``by`` does not.
     """
     event = event_definition() if on is None else on
-    if aggregates is None:
+    if aggregates is None and not sources:
         aggregates = [aggregate("flights"), aggregate("delay", "mean", "delay_min")]
         if expressions is None:
             expression = Operation("-", Name("delay_1h"), Name("delay_24h"))
             expressions = [Feature("worsening", ValueType.FLOAT, expression=expression)]
+    sources = sources or [Source(event, tuple(by), tuple(aggregates or ()))]
     features = [
-        Feature(f"{each.name}_{span.text}", feature_type(event, each), aggregate=each.name, window=span.text)
-        for each in aggregates
+        Feature(f"{each.name}_{span.text}", feature_type(source.event, each), aggregate=each.name, window=span.text)
+        for source in sources
+        for each in source.aggregates
         for span in each.windows
     ]
     view = ViewDefinition(
         name="origin_traffic",
         version=1,
-        on=event,
-        by=tuple(by),
-        aggregates=tuple(aggregates),
+        entity=entity_fields(sources, entity or sources[0].by),
+        sources=tuple(sources),
         features=(*features, *(expressions or ())),
         digest="",
         owner="ops-ml",
     )
     view = replace(view, **changes)
     return view if view.digest else replace(view, digest=view_digest(view))
+
+
+def airport_day(**changes: Any) -> ViewDefinition:
+    """Return the view ``airport_day`` on two events: what left an ``airport``, what came there, and ``waiting``."""
+    to = (*label_event_definition().fields, Field("dest", ValueType.CATEGORY))
+    sources = [
+        Source(event_definition(), ("origin",), (aggregate("left"), aggregate("delay", "mean", "delay_min"))),
+        Source(
+            label_event_definition(fields=to), ("dest",), (aggregate("came"), aggregate("worst", "max", "delay_min"))
+        ),
+    ]
+    waiting = Feature("waiting", ValueType.INT, expression=Operation("-", Name("came_1h"), Name("left_1h")))
+    given = {"name": "airport_day", "sources": sources, "entity": ["airport"], "expressions": [waiting]}
+    return view_definition(**(given | changes))
 
 
 def feature_input(view: ViewDefinition, name: str) -> Input:
@@ -228,5 +256,5 @@ def model_definition(
 def app_definition(**changes: Any) -> AppDefinition:
     """Return the app ``flights`` with the events, the view and the model of this module, with ``changes``."""
     model = model_definition()
-    events = (*(view.on for view in model.views), label_event_definition())
+    events = (*(source.event for view in model.views for source in view.sources), label_event_definition())
     return replace(AppDefinition("flights", events, model.views, (model,)), **changes)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from definitions.declared import Aggregate, ViewDefinition, Window
+from definitions.declared import Aggregate, Source, ViewDefinition, Window
 
 
 @dataclass
@@ -27,9 +27,9 @@ class OracleRow:
     """The applied events: (event time, offset, fields)."""
 
 
-def longest_window(view: ViewDefinition) -> Window:
-    """Return the view's longest window."""
-    return max((window for each in view.aggregates for window in each.windows), key=lambda each: each.length_ms)
+def longest_window(source: Source) -> Window:
+    """Return the source's longest window."""
+    return max((window for each in source.aggregates for window in each.windows), key=lambda each: each.length_ms)
 
 
 def in_window(at_ms: int, window: Window, asked_ms: int) -> bool:
@@ -38,17 +38,17 @@ def in_window(at_ms: int, window: Window, asked_ms: int) -> bool:
     return last - window.length_ms // window.grid_ms < tile <= last
 
 
-def fold(view: ViewDefinition, records: Sequence[tuple[int, Mapping[str, Any] | None]]) -> OracleRow:
+def fold(source: Source, records: Sequence[tuple[int, Mapping[str, Any] | None]]) -> OracleRow:
     """Return what becomes of one partition's records, (offset, fields) in log order; fields None is a dead letter."""
-    row, longest = OracleRow(), longest_window(view)
+    row, longest = OracleRow(), longest_window(source)
     for offset, event in records:
         if event is None:
             row.dead += 1
             continue
-        at_ms = event[view.on.at]
+        at_ms = event[source.event.at]
         row.newest_ms = at_ms if row.newest_ms is None else max(row.newest_ms, at_ms)
-        late = row.newest_ms - at_ms > view.on.disorder_ms
-        if any(event.get(name) is None for name in view.by):
+        late = row.newest_ms - at_ms > source.event.disorder_ms
+        if any(event.get(name) is None for name in source.by):
             row.no_entity += 1
         elif late and not in_window(at_ms, longest, row.newest_ms):
             row.too_late += 1
@@ -60,16 +60,27 @@ def fold(view: ViewDefinition, records: Sequence[tuple[int, Mapping[str, Any] | 
 
 
 def values(
-    view: ViewDefinition, rows: Mapping[int, OracleRow], entity: Sequence[Any], asked_ms: int
+    view: ViewDefinition, rows: Sequence[Mapping[int, OracleRow]], entity: Sequence[Any], asked_ms: int
 ) -> dict[str, Any] | None:
-    """Return the aggregates of one entity by feature name, None if it was never seen."""
-    mine = [
-        (at_ms, number, offset, event)
-        for number, row in rows.items()
-        for at_ms, offset, event in row.kept
-        if [event[name] for name in view.by] == list(entity)
-    ]
-    if not mine:
+    """Return the aggregates of one entity by feature name, None if it was never seen.
+
+    Args:
+        view: whose aggregates.
+        rows: per source of the view, by number of partition.
+        entity: what names it.
+        asked_ms: the time asked about.
+    """
+    mine = {
+        aggregate.name: [
+            (at_ms, number, offset, event)
+            for number, row in of_source.items()
+            for at_ms, offset, event in row.kept
+            if [event[name] for name in source.by] == list(entity)
+        ]
+        for source, of_source in zip(view.sources, rows, strict=True)
+        for aggregate in source.aggregates
+    }
+    if not any(mine.values()):
         return None
     aggregates = {each.name: each for each in view.aggregates}
     found: dict[str, Any] = {}
@@ -77,7 +88,10 @@ def values(
         if feature.aggregate is not None:
             aggregate = aggregates[feature.aggregate]
             window = next(each for each in aggregate.windows if each.text == feature.window)
-            inside = sorted((each for each in mine if in_window(each[0], window, asked_ms)), key=lambda each: each[:3])
+            inside = sorted(
+                (each for each in mine[aggregate.name] if in_window(each[0], window, asked_ms)),
+                key=lambda each: each[:3],
+            )
             found[feature.name] = _aggregated(aggregate, [each[3] for each in inside])
     return found
 

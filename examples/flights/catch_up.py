@@ -106,7 +106,8 @@ def _steps(
     app: AppDefinition, namespace: str, partitions: Mapping[str, tuple[Partition, ...]]
 ) -> tuple[Step, Step, Step]:
     events = tuple(each for event in app.events for each in partitions[event.topic])
-    first = [Reader("intake", events), *(Reader(view.key, partitions[view.on.topic]) for view in app.views)]
+    sources = [source for view in app.views for source in view.sources]
+    first = [Reader("intake", events), *(Reader(each.key, partitions[each.event.topic]) for each in sources)]
     second, third = [], [Reader(raise_alerts.FOLD, partitions[topics.ticks(namespace)])]
     for model in app.models:
         outcomes = partitions[topics.outcomes(namespace, model)]

@@ -139,10 +139,13 @@ class Observer:
 
     def rows(self) -> dict[str, dict[str, int]]:
         """Return the tallies of the intake and of every view, summed over partitions."""
-        views = self._session.app.views
-        folds = {"intake": "intake", **{view.name: view.key for view in views}}
-        found = self._session.store.read(Question(folds=list(folds.values()))).rows
-        return {name: _sums([stored.row for stored in rows.values()]) for name, rows in zip(folds, found, strict=True)}
+        sources = [source for view in self._session.app.views for source in view.sources]
+        folds = [("intake", "intake"), *((source.view, source.key) for source in sources)]
+        found = self._session.store.read(Question(folds=[key for _, key in folds])).rows
+        rows: dict[str, list[Row]] = {}
+        for (name, _), stored in zip(folds, found, strict=True):
+            rows.setdefault(name, []).extend(each.row for each in stored.values())
+        return {name: _sums(of_name) for name, of_name in rows.items()}
 
     def labels_matched(self) -> int:
         """Return how many predictions met their label."""

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from definitions.declared import ViewDefinition
+from definitions.declared import Field, Source, ViewDefinition
 from definitions.values import Value, ValueType
 from headrace.command.features_list import list_command
 from headrace.command.features_start import start_command
@@ -60,22 +60,25 @@ def get_command(
     finally:
         store.close()
     served = reader.serve(question, answer, 0, as_of_ms, ages=True)
-    newest = [stored.row.newest_ms for stored in answer.rows[0].values() if stored.row.newest_ms is not None]
+    rows = [stored.row for found in answer.rows for stored in found.values()]
+    newest = [row.newest_ms for row in rows if row.newest_ms is not None]
     for line in _lines(definition, served, as_of_ms, max(newest, default=None)):
         voice.say(line)
     voice.answer(_answer(definition, asked, served, as_of_ms))
 
 
 def read_entity(view: ViewDefinition, text: str) -> dict[str, str | int]:
-    """Return the entity that the command line names, typed as the view's event declares it.
+    """Return the entity that the command line names, typed as the view's events declare it.
 
     Raises:
         UsageError: it has another number of parts than the view's key, or a part of another type.
     """
-    parts = [text] if len(view.by) == 1 else _parts(text)
-    if len(parts) != len(view.by):
-        raise UsageError(f"cannot read entity: {text!r}: expected {','.join(view.by)}, got {len(parts)} parts")
-    return {name: _typed(view, name, part) for name, part in zip(view.by, parts, strict=True)}
+    parts = [text] if len(view.entity) == 1 else _parts(text)
+    if len(parts) != len(view.entity):
+        raise UsageError(
+            f"cannot read entity: {text!r}: expected {','.join(view.entity_names)}, got {len(parts)} parts"
+        )
+    return {each.name: _typed(each, part) for each, part in zip(view.entity, parts, strict=True)}
 
 
 def read_time(text: str) -> int:
@@ -106,33 +109,36 @@ def _parts(text: str) -> list[str]:
     return text.split(",")
 
 
-def _typed(view: ViewDefinition, name: str, part: str) -> str | int:
-    field = view.on.field(name)
-    if field is None or field.type is not ValueType.INT:
+def _typed(named: Field, part: str) -> str | int:
+    if named.type is not ValueType.INT:
         return part
     try:
         return int(part)
     except ValueError:
-        raise UsageError(f"cannot read entity: {name}: expected a whole number, got {part!r}") from None
+        raise UsageError(f"cannot read entity: {named.name}: expected a whole number, got {part!r}") from None
 
 
 def _answer(view: ViewDefinition, asked: Mapping[str, str | int], served: Served, as_of_ms: int) -> dict[str, object]:
     return {
         "view": view.name,
-        "entity": asked_key(view.by, asked),
+        "entity": asked_key(view.entity_names, asked),
         "as_of": as_of_ms,
         "values": _own(view, served.values),
         "ages": _own(view, served.ages_ms),
         "features_as_of": served.as_of_ms,
-        "positions": [_position(view, name, after) for name, after in served.positions[view.key].items()],
+        "positions": [
+            _position(source, name, after)
+            for source in view.sources
+            for name, after in served.positions[source.key].items()
+        ],
         "absent": bool(served.absent),
         "unanswerable": [name.removeprefix(f"{view.name}.") for name in served.unanswerable],
     }
 
 
-def _position(view: ViewDefinition, name: str, after: int) -> dict[str, object]:
+def _position(source: Source, name: str, after: int) -> dict[str, object]:
     topic_id, _, index = name.rpartition("/")
-    partition = Partition(view.on.topic, int(index), topic_id)
+    partition = Partition(source.event.topic, int(index), topic_id)
     return {"topic": partition.topic, "partition": partition.index, "next": after}
 
 
@@ -148,7 +154,11 @@ def _lines(view: ViewDefinition, served: Served, as_of_ms: int, newest_ms: int |
     values, ages, unanswerable = _own(view, served.values), _own(view, served.ages_ms), set(served.unanswerable)
     for name, value in values.items():
         age = "" if ages[name] is None else f"  ({ages[name]} ms old)"
-        shown = "unanswerable: older than what is kept" if f"{view.name}.{name}" in unanswerable else value
+        shown = (
+            "unanswerable: older than what is kept, or its events have not been read"
+            if f"{view.name}.{name}" in unanswerable
+            else value
+        )
         lines.append(f"  {name} = {shown}{age}")
     contained = "nothing yet" if served.as_of_ms is None else _shown(served.as_of_ms)
     lines.append(f"contains what the broker had at: {contained}")

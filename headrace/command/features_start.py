@@ -37,12 +37,14 @@ def start_command(
 async def _start(settings: Settings, name: str) -> tuple[int, int]:
     async with open_session(settings, existing(settings, Path.cwd())) as session:
         view = session.app.view(name)
-        partitions = await session.log.partitions(view.on.topic)
-        if not partitions:
-            raise UsageError(f"cannot start {name}: {view.on.topic}: expected a topic, got none; run `headrace run`")
-        keys = [RowKey(view.key, partition) for partition in partitions]
+        found = {source: await session.log.partitions(source.event.topic) for source in view.sources}
+        for source, partitions in found.items():
+            if not partitions:
+                topic = source.event.topic
+                raise UsageError(f"cannot start {name}: {topic}: expected a topic, got none; run `headrace run`")
+        keys = [RowKey(source.key, partition) for source, partitions in found.items() for partition in partitions]
         missing = [stored is None for stored in session.store.read_rows(keys)]
-        bounds = await session.log.bounds(partitions)
+        bounds = await session.log.bounds([key.partition for key in keys])
         for key, is_missing, (first, _) in zip(keys, missing, bounds, strict=True):
             if is_missing:
                 session.store.create_row(key, Row(next=first, first=first))

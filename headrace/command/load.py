@@ -147,7 +147,7 @@ def made_up(
 ) -> Iterator[ScoreQuestion]:
     """Yield questions without end: what is given as it is, the rest at random from a thousand values of its type."""
     chance = random.Random(seed)  # noqa: S311  # load, not secrets
-    types = {field.name: field.type for view in model.views for field in view.on.fields if field.name in view.by}
+    types = model.entity_types
     wanted = {each.name: each.type for each in model.inputs if each.view is None}
     run = uuid.uuid4().hex[:8]
     for place in itertools.count():

@@ -88,7 +88,7 @@ def read_entities(model: ModelDefinition, given: Sequence[str]) -> dict[str, str
     Raises:
         UsageError: a name that the model does not ask for, or a value of another type.
     """
-    types = {field.name: field.type for view in model.views for field in view.on.fields if field.name in view.by}
+    types = model.entity_types
     read = _typed("--entity", given, types)
     return {name: value for name, value in read.items() if isinstance(value, str | int | None)}
 

@@ -87,7 +87,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def world(kafka: str, redis_url: str, unique: str, tmp_path: Path) -> AsyncIterator[World]:
     log, store = KafkaLog(kafka), RedisStore(redis_url, unique)
     context = RoleContext(unique, log, store, ArtefactStore(tmp_path), Metrics(unique))
-    names = {LATE.views[0].on.topic, topics.requests(unique, LATE), topics.outcomes(unique, LATE)}
+    names = {LATE.views[0].sources[0].event.topic, topics.requests(unique, LATE), topics.outcomes(unique, LATE)}
     names |= {topics.replies(unique), topics.deployments(unique), *event_topics(unique)}
     await log.create_topics([each for each in topics.declared(APP, unique) if each.name in names])
     yield World(kafka, context)
@@ -96,7 +96,7 @@ async def world(kafka: str, redis_url: str, unique: str, tmp_path: Path) -> Asyn
 
 
 def event_topics(namespace: str) -> set[str]:
-    topic = LATE.views[0].on.topic
+    topic = LATE.views[0].sources[0].event.topic
     return {topics.dead_letters(namespace, topic), topics.late_records(namespace, topic)}
 
 
@@ -109,7 +109,7 @@ async def deploy(world: World) -> None:
 async def test_features_become_a_score_and_a_prediction(world: World) -> None:
     await deploy(world)
     flights = [AT_MS - minutes * 60_000 for minutes in (5, 10, 90)]
-    before = await ends(world, LATE.views[0].on.topic)
+    before = await ends(world, LATE.views[0].sources[0].event.topic)
     async with world.running(FeaturesRole(APP, world.context)), world.running(world.scoring()):
         await world.served("features", 4)
         await world.served("scoring", 4)
@@ -119,7 +119,7 @@ async def test_features_become_a_score_and_a_prediction(world: World) -> None:
                 "flight_id": f"F{number}", "origin": origin, "dest": "LAX", "carrier": "UA", "delay_min": 7.0,
                 "departed_at": departed_ms,
             }  # fmt: skip
-            await world.context.log.producer().produce(LATE.views[0].on.topic, json.dumps(event).encode())
+            await world.context.log.producer().produce(LATE.views[0].sources[0].event.topic, json.dumps(event).encode())
         await until(lambda: applied(world) >= sum(before) + len(flights))
         async with ScoringClient(world.context.namespace, log=world.context.log) as client:
             reply = await client.score("late", **{**QUESTION, "entities": {"origin": origin}}, timeout_ms=TIMEOUT_MS)

@@ -45,7 +45,7 @@ VIEW = view_definition(
     ],
 )
 KEY = RowKey(VIEW.key, Partition("visits", 0, "tid"))
-ENGINE = Engine(VIEW)
+ENGINE = Engine(VIEW.sources[0])
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def first_only(records: Records) -> list[tuple[int, dict[str, Any]]]:
 @given(histories(), st.lists(st.integers(1, 29), max_size=6), st.randoms(use_true_random=False))
 def test_duplicates_are_counted_once_however_batches_are_cut(records: Records, places: list[int], chance: Any) -> None:
     kept = first_only(records)
-    expected = oracle.fold(VIEW, kept)
+    expected = oracle.fold(VIEW.sources[0], kept)
     whole, parts = MemoryStore(), MemoryStore()
 
     row = run(whole, cut(PARTITION, as_records(records), []))
@@ -96,7 +96,7 @@ def test_duplicates_are_counted_once_however_batches_are_cut(records: Records, p
         question = reader.question([{"user": user}])
         asked_ms = max(event["at"] for event in records)
         served = reader.serve(question, whole.read(question), 0, asked_ms)
-        values = oracle.values(VIEW, {0: expected}, [user], asked_ms)
+        values = oracle.values(VIEW, [{0: expected}], [user], asked_ms)
         assert all(value is None for value in served.values.values()) if values is None else True
         for name, value in (values or {}).items():
             assert served.values[f"by_user.{name}"] == value
@@ -125,9 +125,9 @@ def test_cells_that_are_ahead_of_the_row_decide_as_they_did(records: Records, cr
     """A pipeline cut before its last link: the cells contain records that the row does not."""
     given_records, store, whole = as_records(records), MemoryStore(), MemoryStore()
     [batch] = cut(PARTITION, given_records, [])
-    chain = Chain(store, KEY, store.create_row(KEY, Row(next=0, first=0)), Engine(VIEW).codec)
+    chain = Chain(store, KEY, store.create_row(KEY, Row(next=0, first=0)), Engine(VIEW.sources[0]).codec)
     decoded = Intake(EVENT).read(batch).between(0, crashed_at)
-    applied = Engine(VIEW).apply(chain.row, chain.load, decoded)
+    applied = Engine(VIEW.sources[0]).apply(chain.row, chain.load, decoded)
     prepared = chain.prepare(applied.row, applied.changed)
     store.write([replace(link, row=None) for link in prepared.links if any(link.cells.values())])
 
@@ -145,7 +145,7 @@ def as_records(events: Records) -> list[GivenRecord]:
 
 def run(store: MemoryStore, batches: list[RecordBatch], *, forget: Any = None) -> Row:
     """Apply the batches by a chain, opened anew between batches where ``forget`` says so; return the row."""
-    engine, intake = Engine(VIEW), Intake(EVENT)
+    engine, intake = Engine(VIEW.sources[0]), Intake(EVENT)
     chain = Chain(store, KEY, store.create_row(KEY, Row(next=0, first=0)), engine.codec)
     for batch in batches:
         applied = engine.apply(chain.row, chain.load, intake.read(batch))

@@ -110,14 +110,14 @@ def as_records(events: list[Fields]) -> list[GivenRecord]:
 
 def ask_both(view: Any, history: History, served: Served, entity: list[Any], asked_ms: int) -> None:
     """Compare one answer with brute force; only a question older than the declared disorder may go unanswered."""
-    rows = {number: oracle.fold(view, list(enumerate(events))) for number, events in history.items()}
-    expected = oracle.values(view, rows, entity, asked_ms)
+    rows = {number: oracle.fold(view.sources[0], list(enumerate(events))) for number, events in history.items()}
+    expected = oracle.values(view, [rows], entity, asked_ms)
     if expected is None:
         assert served.absent == (view.name,)
         assert set(served.values.values()) == {None}
         return
     newest_ms = max(row.newest_ms or 0 for row in rows.values())
-    if asked_ms >= newest_ms - view.on.disorder_ms:
+    if asked_ms >= newest_ms - SALE.disorder_ms:
         assert served.unanswerable == ()
     for name, value in expected.items():
         shown = f"{view.name}.{name}"
@@ -167,9 +167,9 @@ class PointInTimeView:
 @THOROUGH
 @given(histories())
 def test_tallies_equal_brute_force(history: History) -> None:
-    engine = Engine(BY_USER)
+    engine = Engine(BY_USER.sources[0])
     for number, events in history.items():
-        expected = oracle.fold(BY_USER, list(enumerate(events)))
+        expected = oracle.fold(BY_USER.sources[0], list(enumerate(events)))
         row = run(engine, MemoryStore(), cut(PARTITIONS[number], as_records(events), []))
 
         assert row.read == row.next == len(events)
@@ -189,8 +189,8 @@ def test_batches_cut_otherwise_leave_equal_bytes_and_tallies(history: History, p
     for number, events in history.items():
         records, whole, parts = as_records(events), MemoryStore(), MemoryStore()
 
-        row = run(Engine(BY_USER), whole, cut(PARTITIONS[number], records, []))
-        row_of_parts = run(Engine(BY_USER), parts, cut(PARTITIONS[number], records, places), forget=chance)
+        row = run(Engine(BY_USER.sources[0]), whole, cut(PARTITIONS[number], records, []))
+        row_of_parts = run(Engine(BY_USER.sources[0]), parts, cut(PARTITIONS[number], records, places), forget=chance)
 
         assert row_of_parts == row
         assert states(parts, number) == states(whole, number)
@@ -211,8 +211,8 @@ def test_what_is_delivered_again_changes_nothing(history: History, again: list[t
             if part:
                 delivered.append(RecordBatch(PARTITIONS[0], 2, first, part[-1].offset() + 1, part))
 
-    row = run(Engine(BY_USER), once, batches)
-    row_of_often = run(Engine(BY_USER), often, delivered)
+    row = run(Engine(BY_USER.sources[0]), once, batches)
+    row_of_often = run(Engine(BY_USER.sources[0]), often, delivered)
 
     assert row_of_often == row
     assert states(often, 0) == states(once, 0)
@@ -225,7 +225,7 @@ def test_the_store_serves_what_the_replay_serves(history: History) -> None:
     for number, events in history.items():
         batches = cut(PARTITIONS[number], as_records(events), [7, 11])
         for view in (BY_USER, BY_BOTH):
-            run(Engine(view), store, batches)
+            run(Engine(view.sources[0]), store, batches)
         for batch in batches:
             replay.apply(batch)
 
@@ -241,7 +241,7 @@ def test_the_store_serves_what_the_replay_serves(history: History) -> None:
 
 def run(engine: Engine, store: MemoryStore, batches: list[RecordBatch], *, forget: Any = None) -> Row:
     """Apply the batches by a chain, opened anew between batches where ``forget`` says so; return the row."""
-    intake, key = Intake(SALE), RowKey(engine.view.key, batches[0].partition)
+    intake, key = Intake(SALE), RowKey(engine.source.key, batches[0].partition)
     chain = Chain(store, key, store.create_row(key, Row(next=0, first=0)), engine.codec)
     for batch in batches:
         applied = engine.apply(chain.row, chain.load, intake.read(batch))

@@ -593,7 +593,7 @@ async def flown(scoring: Scoring, *at_ms: int) -> None:
             "delay_min": 5.0,
             "departed_at": departed_ms,
         }
-        await scoring.log.producer().produce(VIEW.on.topic, json.dumps(event).encode(), partition=0)
+        await scoring.log.producer().produce(VIEW.sources[0].event.topic, json.dumps(event).encode(), partition=0)
     role = FeaturesRole(scoring.app, scoring.context)
     member = scoring.log.member(role.subscription())
     runner = Runner(member, role, scoring.metrics)
@@ -605,7 +605,7 @@ async def flown(scoring: Scoring, *at_ms: int) -> None:
 
 async def spoiled_cell(scoring: Scoring) -> None:
     """Write bytes that are no state as the cell of JFK."""
-    partition, *_ = await scoring.log.partitions(VIEW.on.topic)
+    partition, *_ = await scoring.log.partitions(VIEW.sources[0].event.topic)
     key = RowKey(VIEW.key, partition)
     row = scoring.store.create_row(key, Row(next=0, first=0))
     scoring.store.write([Link(key, row.mark, fresh_mark(), {"JFK": Cell(1, b"\xff no state")}, Row(next=1, first=0))])

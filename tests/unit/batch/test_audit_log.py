@@ -80,7 +80,7 @@ def store(history: GivenHistory) -> MemoryStore:
 
 def fill(store: MemoryStore, partition: Partition, records: Sequence[Any]) -> None:
     """Apply the records as the features role does."""
-    intake, engine, begin = Intake(EVENT), Engine(VIEW), Row(next=0, first=0)
+    intake, engine, begin = Intake(EVENT), Engine(VIEW.sources[0]), Row(next=0, first=0)
     taken, key = RowKey(FOLD, partition), RowKey(VIEW.key, partition)
     intakes = Chain(store, taken, store.create_row(taken, begin), engine.codec)
     views = Chain(store, key, store.create_row(key, begin), engine.codec)
@@ -196,7 +196,7 @@ def test_a_view_without_rows_is_a_problem(history: GivenHistory) -> None:
 
 def altered(store: MemoryStore, entity: str, *, add: bool) -> bytes:
     """Return the entity's state with one event more, or with another sum."""
-    engine = Engine(VIEW)
+    engine = Engine(VIEW.sources[0])
     [cell] = store.read_cells(KEY, [entity])
     assert cell is not None
     state = engine.codec.decode(cell.state)
@@ -217,6 +217,6 @@ def store_count(history: GivenHistory, entity: str) -> int:
     fill(fresh, PARTITIONS[0], [record for batch in history.read(PARTITIONS[0], 0, 50) for record in batch.records])
     [cell] = fresh.read_cells(KEY, [entity])
     assert cell is not None
-    engine = Engine(VIEW)
+    engine = Engine(VIEW.sources[0])
     series = engine.layout.series[1]
     return sum(series.rows(engine.codec.decode(cell.state))[COUNTED :: series.width])

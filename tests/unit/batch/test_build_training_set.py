@@ -10,7 +10,7 @@ import pytest
 from batch.build_training_set import TrainingSet, build_training_set
 from batch.errors import QuestionsRefused, TrainingRefused
 from definitions.values import Value
-from tests.builders import label_definition
+from tests.builders import airport_day, label_definition
 from tests.unit.batch.flights import arrived, asked, at_ms, departed, flights_model, questions_of, world
 from tests.unit.batch.memory_history import MemoryHistory
 
@@ -137,6 +137,23 @@ def test_how_batches_are_cut_does_not_change_a_vector() -> None:
     whole = MemoryHistory(past.topics, batch=1_000)
 
     assert built(lines, past).vectors == built(lines, whole).vectors
+
+
+def test_a_view_on_two_events_is_known_by_both_and_by_one_where_the_other_topic_is_empty() -> None:
+    model = flights_model(views=[airport_day()])
+    waiting = next(place for place, each in enumerate(model.inputs) if each.name == "airport_day.waiting")
+    landed = [
+        arrived(minute, flight=flight, delay_min=0.0)[:-1] + b', "dest": "JFK"}'
+        for minute, flight in ((2, "g"), (4, "f"))
+    ]
+    questions = questions_of([asked(at, flight="f", entities={"airport": "JFK"}) for at in (0, 1, 2, 3)], model)
+
+    both = build_training_set(model, questions, history([[departed(1)], [departed(3)]], [landed]))
+    one = build_training_set(model, questions, history([[], []], [landed]))
+
+    assert [vector[waiting] for vector in both.vectors] == [None, -1, 0, -1]
+    assert [vector[waiting] for vector in one.vectors] == [None, None, 1, 1]
+    assert sorted(both.positions) == ["flights.arrived", "flights.departed"]
 
 
 def test_a_topic_that_is_not_there_is_named() -> None:

@@ -20,7 +20,7 @@ class Departed(hr.Event, topic="flights.departed", id="flight_id", at="departed_
     flight_id: str; origin: str; dest: str; carrier: str; tail: str | None; delay_min: float; departed_at: datetime
 
 class Arrived(hr.Event, topic="flights.arrived", id="flight_id", at="arrived_at", key=("flight_id",)):
-    flight_id: str; delay_min: float; arrived_at: datetime
+    flight_id: str; dest: str; delay_min: float; arrived_at: datetime
 
 class OriginTraffic(hr.Features, on=Departed, by="origin", version=1, owner="ops-ml", tags=["traffic"]):
     flights   = hr.count().over("1h", "3h", "24h")
@@ -29,10 +29,19 @@ class OriginTraffic(hr.Features, on=Departed, by="origin", version=1, owner="ops
     worsening = delay["1h"] - delay["24h"]
     calm      = (1 - delay["1h"] / delay["24h"]).else_(0.0) < 0.5
 
+class AirportDay(
+    hr.Features, on=(Departed, Arrived), entity="airport", by={Departed: "origin", Arrived: "dest"}, version=1
+):
+    left    = hr.count(Departed).over("24h")
+    came    = hr.count(Arrived).over("24h")
+    delay   = hr.mean(Arrived.delay_min).over("24h")
+    waiting = came["24h"] - left["24h"]
+
 class Late(hr.Model, version=1, timeout="1s"):
     features = [
         OriginTraffic.flights["1h"],
         OriginTraffic.worsening,
+        AirportDay.waiting,
         hr.request("distance", float),
         hr.request("carrier", str),
     ]
@@ -52,6 +61,9 @@ class Unplaced(hr.Event, id="id", at="at"):
 class Origins(hr.Features, on=Departed, by="origin", version="1"):
     n = hr.mean(Departed.origin).over("1h")
     m = hr.max(Departed.delay).over("1h")
+
+class Airports(hr.Features, on=(Departed, Arrived), by={Departed: "origin", "Arrived": "dest"}, version=1):
+    n = hr.count("Departed").over("1h")
 """
 
 
@@ -73,4 +85,6 @@ def test_a_type_checker_accepts_the_example_and_finds_slips(tmp_path: Path) -> N
     assert 'Argument "version" to "__init_subclass__" of "Features" has incompatible type "str"' in out
     assert 'Argument 1 to "mean" has incompatible type "str"' in out
     assert '"type[Departed]" has no attribute "delay"' in out
-    assert "Found 5 errors" in out
+    assert 'Dict entry 1 has incompatible type "str": "str"' in out
+    assert 'Argument 1 to "count" has incompatible type "str"' in out
+    assert "Found 7 errors" in out

@@ -29,7 +29,7 @@ def test_a_class_becomes_its_definition() -> None:
     declared = declare(EVENTS, VIEW)["OriginTraffic"].definition
 
     hour, day = Window("1h", HOUR, 60_000), Window("24h", DAY, 24 * 60_000)
-    assert (declared.name, declared.version, declared.owner, declared.by) == (
+    assert (declared.name, declared.version, declared.owner, declared.entity_names) == (
         "origin_traffic",
         1,
         "ops-ml",
@@ -57,7 +57,7 @@ def test_the_entity_may_be_named_by_several_fields_and_the_docstring_describes()
 
     definition = declared["V"].definition
 
-    assert definition.by == ("origin", "dest")
+    assert definition.sources[0].by == definition.entity_names == ("origin", "dest")
     assert definition.tags == ("traffic",)
     assert definition.description == "Both ways.\n\nAnd back."
 
@@ -154,7 +154,10 @@ COUNT = 'n = hr.count().over("1h")'
             "by= to be a str or an int, got delay_min, a float",
         ),
         (view(COUNT, keywords="on=Departed, by=(), version=1"), "expected by= to be a name or a tuple of names"),
-        (view(COUNT, keywords='on=5, by="origin", version=1'), "expected on= to be a class of hr.Event, got 5"),
+        (
+            view(COUNT, keywords='on=5, by="origin", version=1'),
+            "expected on= to be a class of hr.Event or a tuple of such classes, got 5",
+        ),
         (view(COUNT, keywords='on=Departed, by="origin"'), ":9: expected the keyword version=, got none"),
         (
             view(COUNT, keywords='on=Departed, by="origin", version="1"'),

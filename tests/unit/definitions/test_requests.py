@@ -9,7 +9,7 @@ import pytest
 from definitions.declared import Field
 from definitions.requests import RequestValues, check_inputs
 from definitions.values import Value, ValueType
-from tests.builders import event_definition, model_definition, request_input, view_definition
+from tests.builders import airport_day, event_definition, model_definition, request_input, view_definition
 
 MODEL = model_definition(
     views=[view_definition(), view_definition(name="tail_traffic", by=("origin", "tail"))],
@@ -48,6 +48,16 @@ def test_an_entity_may_be_a_whole_number() -> None:
     assert isinstance(check_inputs(model, {"card": 7}, {"distance": 1.0}), RequestValues)
     assert check_inputs(model, {"card": "7"}, {"distance": 1.0}) == "$.entities.card: expected int, got '7'"
     assert check_inputs(model, {"card": True}, {"distance": 1.0}) == "$.entities.card: expected int, got True"
+
+
+def test_an_entity_is_given_under_its_own_name_where_events_name_it_differently() -> None:
+    model = model_definition(views=[airport_day()], inputs=[request_input()])
+
+    assert model.entities == ("airport",)
+    checked = check_inputs(model, {"airport": "JFK", "origin": "LGA"}, {"distance": 1.0})
+    assert checked == RequestValues({"airport": "JFK"}, {"distance": 1.0})
+    said = check_inputs(model, {"origin": "JFK", "dest": "JFK"}, {"distance": 1.0})
+    assert said == "$.entities.airport: expected str, got nothing"
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,17 @@ import pytest
 
 from headrace.command.features import read_entity, read_time
 from headrace.errors import UsageError
-from tests.builders import view_definition
+from tests.builders import airport_day, view_definition
 
 ONE, TWO = view_definition(), view_definition(by=["origin", "seats"])
 
 
 def test_an_entity_of_one_part_is_the_whole_text() -> None:
     assert read_entity(ONE, "a,b") == {"origin": "a,b"}
+
+
+def test_an_entity_that_events_name_differently_has_its_own_name() -> None:
+    assert read_entity(airport_day(), "JFK") == {"airport": "JFK"}
 
 
 @pytest.mark.parametrize("text", ["JFK,7", '["JFK",7]'])

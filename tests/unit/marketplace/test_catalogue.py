@@ -10,11 +10,13 @@ from definitions.declared import (
     EventDefinition,
     Feature,
     Field,
+    Source,
     ViewDefinition,
     Window,
 )
 from definitions.values import ValueType
 from marketplace.catalogue import Filter, Served, entries
+from tests.builders import airport_day
 
 _HOUR = Window("1h", 3_600_000, 60_000)
 _DEPARTED = EventDefinition(
@@ -29,9 +31,8 @@ _DEPARTED = EventDefinition(
 _TRAFFIC = ViewDefinition(
     name="origin_traffic",
     version=1,
-    on=_DEPARTED,
-    by=("origin",),
-    aggregates=(Aggregate("flights", "count", None, (_HOUR,)),),
+    entity=(Field("origin", ValueType.CATEGORY),),
+    sources=(Source(_DEPARTED, ("origin",), (Aggregate("flights", "count", None, (_HOUR,)),)),),
     features=(Feature("flights_1h", ValueType.INT, aggregate="flights", window="1h"),),
     digest="0" * 12,
     owner="ops-ml",
@@ -49,6 +50,17 @@ def test_an_entry_says_what_the_feature_is_made_of() -> None:
         "count of Departed over 1h",
         "ops-ml",
     )
+
+
+def test_a_feature_of_a_view_on_several_events_names_those_that_it_is_made_from() -> None:
+    """An expression is made from the events of all that it reads."""
+    day = airport_day()
+    found = {each.name.removeprefix("airport_day."): each for each in entries(AppDefinition("a", (), (day,), ()), {})}
+
+    sources = {name: found[name].source for name in ("left_1h", "came_1h", "waiting")}
+    assert sources == {"left_1h": "departed", "came_1h": "arrived", "waiting": "departed, arrived"}
+    assert found["came_1h"].recipe == "count of arrived over 1h"
+    assert {each.entity for each in found.values()} == {"airport"}
 
 
 def test_what_was_never_served_has_no_statistics() -> None:

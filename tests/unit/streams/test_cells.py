@@ -17,7 +17,7 @@ HOUR_MS = 3_600_000
 START_MS = 1_700_000_000_000 // HOUR_MS * HOUR_MS
 EVENT = event_definition(disorder_ms=0)
 VIEW = view_definition(on=EVENT, aggregates=[aggregate("flights"), aggregate("seats", "sum", "seats", ["1h"])])
-LAYOUT = CellLayout(VIEW)
+LAYOUT = CellLayout(VIEW.sources[0])
 CODEC = CellCodec(LAYOUT)
 
 
@@ -40,7 +40,7 @@ def test_five_events_in_four_windows_are_300_bytes_at_most() -> None:
     view = view_definition(
         on=EVENT, aggregates=[aggregate("n", windows=spans), aggregate("d", "sum", "delay_min", spans)]
     )
-    layout = CellLayout(view)
+    layout = CellLayout(view.sources[0])
     state = layout.empty()
     for number in range(5):
         at_ms = START_MS + number * 4 * HOUR_MS
@@ -80,11 +80,11 @@ def test_a_state_that_goes_on_from_bytes_is_the_one_that_went_on_in_memory() -> 
 
 
 def test_tiles_that_no_question_may_ask_for_are_given_up_and_said_to_be() -> None:
-    finaliser = Finaliser(VIEW, LAYOUT)
+    finaliser = Finaliser(VIEW, [LAYOUT])
     state = cell((0, 1), (2 * HOUR_MS, 2))
 
-    now, missing_now = finaliser.values([state], START_MS + 2 * HOUR_MS)
-    past, missing_past = finaliser.values([state], START_MS + HOUR_MS // 2)
+    now, missing_now = finaliser.values([[state]], START_MS + 2 * HOUR_MS)
+    past, missing_past = finaliser.values([[state]], START_MS + HOUR_MS // 2)
 
     assert (now["seats_1h"], now["flights_1h"], now["flights_24h"], missing_now) == (2, 1, 2, set())
     assert (past["seats_1h"], past["flights_1h"], past["flights_24h"]) == (None, None, 1)
@@ -92,29 +92,28 @@ def test_tiles_that_no_question_may_ask_for_are_given_up_and_said_to_be() -> Non
 
 
 def test_nothing_given_up_is_a_past_that_can_be_asked_about() -> None:
-    values, missing = Finaliser(VIEW, LAYOUT).values([cell((0, 1), (30 * 60_000, 2))], START_MS - 1)
+    values, missing = Finaliser(VIEW, [LAYOUT]).values([[cell((0, 1), (30 * 60_000, 2))]], START_MS - 1)
 
     assert (values["flights_1h"], values["seats_1h"], missing) == (0, 0, set())
 
 
 def test_the_value_moves_with_the_clock_tile_by_tile() -> None:
-    finaliser, state = Finaliser(VIEW, LAYOUT), cell((59_999, 5))
+    finaliser, state = Finaliser(VIEW, [LAYOUT]), cell((59_999, 5))
     asked = [START_MS - 1, START_MS, START_MS + HOUR_MS - 1, START_MS + HOUR_MS]
 
-    assert [finaliser.values([state], at_ms)[0]["flights_1h"] for at_ms in asked] == [0, 1, 1, 0]
+    assert [finaliser.values([[state]], at_ms)[0]["flights_1h"] for at_ms in asked] == [0, 1, 1, 0]
 
 
 def test_a_value_is_as_old_as_its_newest_tile() -> None:
-    ages = Finaliser(VIEW, LAYOUT).ages_ms([cell((0, 5), (90_000, 1))], START_MS + 100_000)
+    ages = Finaliser(VIEW, [LAYOUT]).ages_ms([[cell((0, 5), (90_000, 1))]], START_MS + 100_000)
 
     assert ages == {"flights_1h": 40_000, "flights_24h": 100_000, "seats_1h": 40_000}
 
 
 def test_series_over_one_grid_are_shared() -> None:
     spans = [window("10m", every="1m"), window("1h", every="1m")]
-    layout = CellLayout(
-        view_definition(aggregates=[aggregate("n", windows=spans), aggregate("m", "mean", "delay_min", spans[:1])])
-    )
+    view = view_definition(aggregates=[aggregate("n", windows=spans), aggregate("m", "mean", "delay_min", spans[:1])])
+    layout = CellLayout(view.sources[0])
 
     assert [(each.grid_ms, each.span_tiles) for each in layout.series] == [(60_000, 60)]
     assert [column.name for column in layout.series[0].columns] == ["sum.delay_min"]
@@ -123,11 +122,11 @@ def test_series_over_one_grid_are_shared() -> None:
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_says_what_nothing_is(kind: str) -> None:
     view = view_definition(on=EVENT, aggregates=[aggregate("x", kind, None if kind == "count" else "seats", ["1h"])])
-    layout = CellLayout(view)
+    layout = CellLayout(view.sources[0])
     state = layout.empty()
     add(layout, state, START_MS, (None,) * len(layout.inputs), START_MS)
 
-    values, _ = Finaliser(view, layout).values([state], START_MS + 5 * HOUR_MS)
+    values, _ = Finaliser(view, [layout]).values([[state]], START_MS + 5 * HOUR_MS)
 
     assert values == {"x_1h": 0 if kind in {"count", "sum"} else None}
 
@@ -137,22 +136,22 @@ def test_a_sum_that_is_not_finite_is_no_value(sums: tuple[float, float]) -> None
     view = view_definition(
         on=EVENT, aggregates=[aggregate("s", "sum", "delay_min", ["1h"]), aggregate("m", "mean", "delay_min", ["1h"])]
     )
-    layout = CellLayout(view)
+    layout = CellLayout(view.sources[0])
     state = layout.empty()
     for number in range(4):
         add(layout, state, START_MS, (sums[number // 2],), START_MS)
 
-    assert set(Finaliser(view, layout).values([state], START_MS)[0].values()) in ({None}, {0.0})
+    assert set(Finaliser(view, [layout]).values([[state]], START_MS)[0].values()) in ({None}, {0.0})
 
 
 def test_of_equal_times_the_later_partition_then_the_later_offset_is_last() -> None:
     view = view_definition(on=EVENT, aggregates=[aggregate("x", "last", "seats", ["1h"])])
-    layout = CellLayout(view)
+    layout = CellLayout(view.sources[0])
     first, second = layout.empty(), layout.empty()
     for state, seats in ((first, 1), (first, 2), (second, 3), (second, 4)):
         add(layout, state, START_MS, (seats,), START_MS)
-    finaliser = Finaliser(view, layout)
+    finaliser = Finaliser(view, [layout])
 
-    assert finaliser.values([first], START_MS)[0] == {"x_1h": 2}
-    assert finaliser.values([first, second], START_MS)[0] == {"x_1h": 4}
-    assert finaliser.values([second, first], START_MS)[0] == {"x_1h": 2}
+    assert finaliser.values([[first]], START_MS)[0] == {"x_1h": 2}
+    assert finaliser.values([[first, second]], START_MS)[0] == {"x_1h": 4}
+    assert finaliser.values([[second, first]], START_MS)[0] == {"x_1h": 2}

@@ -16,7 +16,7 @@ from streams.records import Partition
 from streams.replay import PointInTime
 from streams.store import Pointer, Row, RowKey
 from streams.store.memory import MemoryStore
-from tests.builders import aggregate, event_definition, view_definition
+from tests.builders import aggregate, airport_day, event_definition, view_definition
 from tests.records import batch_of, cut, json_record
 
 START_MS = 1_700_000_000_000 // 3_600_000 * 3_600_000
@@ -42,7 +42,7 @@ def filled(*counts: int) -> MemoryStore:
     for partition, count in zip(PARTITIONS, counts, strict=False):
         batch = intake.read(batch_of(partition, [departed(offset, offset) for offset in range(count)]))
         for view in (VIEW, ROUTE):
-            engine, key = Engine(view), RowKey(view.key, partition)
+            engine, key = Engine(view.sources[0]), RowKey(view.key, partition)
             chain = Chain(store, key, store.create_row(key, Row(next=0, first=0)), engine.codec)
             applied = engine.apply(chain.row, chain.load, batch)
             chain.commit(applied.row, applied.changed)
@@ -65,6 +65,27 @@ def test_requests_of_one_question_are_served_each_its_own() -> None:
     assert third.values["origin_traffic.flights_1h"] == 5
     assert answer.pointers == [Pointer(1, 2, "d")]
     assert len(question.cells) == 4
+
+
+def test_a_view_on_several_events_is_asked_for_in_one_question_and_served_beside_others() -> None:
+    day = airport_day()
+    reader = FeatureReader([VIEW, day, ROUTE])
+
+    question = reader.question([{"origin": "JFK", "dest": "LAX", "airport": "JFK"}, {"origin": "JFK", "airport": None}])
+
+    assert question.folds == [VIEW.key, f"{day.key}.departed", f"{day.key}.arrived", ROUTE.key]
+    assert question.cells == [
+        (VIEW.key, "JFK"),
+        (f"{day.key}.departed", "JFK"),
+        (f"{day.key}.arrived", "JFK"),
+        (ROUTE.key, '["JFK","LAX"]'),
+    ]
+    assert question.places == [[0, 1, 2, 3], [0, None, None, None]]
+    answer = filled(3).read(question)
+    first, second = (reader.serve(question, answer, index, START_MS + 300_000) for index in range(2))
+    assert (first.absent, second.absent) == (("airport_day",), ("airport_day", "route"))
+    assert first.values["origin_traffic.flights_1h"] == first.values["route.flights_1h"] == 3
+    assert first.values["airport_day.waiting"] is None
 
 
 def test_positions_are_those_of_the_rows_or_of_the_cells_where_they_are_further() -> None:

@@ -15,6 +15,7 @@ from definitions.declared import (
     LabelDefinition,
     ModelDefinition,
     RouteDefinition,
+    Source,
     ViewDefinition,
 )
 from definitions.expressions import Name
@@ -54,7 +55,12 @@ EVENT = EventDefinition(
     disorder_ms=0,
 )
 VIEW = ViewDefinition(
-    name="tail_history", version=1, on=EVENT, by=("tail", "gate"), aggregates=(), features=(), digest="0" * 12
+    name="tail_history",
+    version=1,
+    entity=(Field("tail", ValueType.CATEGORY, nullable=True), Field("gate", ValueType.INT)),
+    sources=(Source(EVENT, ("tail", "gate"), ()),),
+    features=(),
+    digest="0" * 12,
 )
 LATE = ModelDefinition(
     name="late",
