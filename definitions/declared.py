@@ -37,6 +37,8 @@ class EventDefinition:
     disorder_ms: int
     """How far behind its partition's newest event time an event may be without counting as late."""
     max_bytes: int = 256 * 1024
+    codec: str = "json"
+    """How its records are written: ``json``, ``avro`` or ``protobuf``. Not part of what decides state."""
 
     def field(self, name: str) -> Field | None:
         """Return the field called ``name``, if there is one."""

@@ -15,6 +15,7 @@ from itertools import accumulate
 from definitions.declared import ViewDefinition
 from streams.cells import ORIGIN, CellState
 from streams.chain import Slot
+from streams.codecs import Schemas
 from streams.engine import Engine
 from streams.entities import asked_key
 from streams.intake import DecodedBatch, Intake
@@ -81,10 +82,10 @@ class PointInTime:
             served = history.serve(question.entities, question.at_ms)
     """
 
-    def __init__(self, views: Sequence[ViewDefinition], *, delay_ms: int = 0) -> None:
+    def __init__(self, views: Sequence[ViewDefinition], *, delay_ms: int = 0, schemas: Schemas | None = None) -> None:
         self._engines = {view.key: Engine(view) for view in views}
         self._readers = tuple(ViewReader(view) for view in views)
-        self._intakes = {view.on.topic: Intake(view.on) for view in views}
+        self._intakes = {view.on.topic: Intake(view.on, schemas) for view in views}
         self._states: dict[str, dict[str, Remembered]] = {view.key: {} for view in views}
         self._delay_ms = delay_ms
         self._waiting: dict[Partition, deque[_Waiting]] = {}
