@@ -126,6 +126,8 @@ class _Plain:
         if isinstance(node, str):
             return self._of_name(node)
         kind = node["type"]
+        if not isinstance(kind, str):
+            return self.of(kind)
         special = {"array": self._of_array, "record": self._of_record, "error": self._of_record}.get(kind)
         if special is not None:
             return special(node)
