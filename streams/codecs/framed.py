@@ -88,7 +88,7 @@ class FramedDecoder(EventDecoder):
         if schema is None:
             raise self._refusal("unknown_schema", "$", f"expected a schema that the registry has, got id {schema_id}")
         if schema.kind != self.kind:
-            raise self._refusal("wrong_schema", "$", f"expected an {self.kind} schema, got {schema.kind} ({schema_id})")
+            raise self._refusal("wrong_schema", "$", f"schema {schema_id}: expected {self.kind}, got {schema.kind}")
         try:
             reader = self._reader_of(schema)
         except Unreadable as error:

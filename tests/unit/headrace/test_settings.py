@@ -111,6 +111,7 @@ def test_a_child_reads_the_settings_that_its_parent_had(tmp_path: Path) -> None:
         partitions=2,
         admin_port=0,
         substrate="kafka",
+        schema_registry="http://r:8081",
     )
 
     assert read_settings(tmp_path, child_environment(settings)) == settings

@@ -210,7 +210,7 @@ RECURSIVE = schema_of(
 )
 HOLLOW = schema_of(surprise={"type": "array", "items": {"type": "record", "name": "None", "fields": []}})
 UNREADABLE = [
-    (Schema("PROTOBUF", "CgA="), "expected an AVRO schema, got PROTOBUF"),
+    (Schema("PROTOBUF", "CgA="), "schema 1: expected AVRO, got PROTOBUF"),
     (Schema("AVRO", "{"), "cannot be parsed"),
     (Schema("AVRO", '"string"'), "expected a record"),
     (Schema("AVRO", json.dumps(schema_of(dest="flights.Nowhere"))), "cannot be parsed"),
