@@ -136,7 +136,7 @@ class Runner:
                 return
         held.refused += 1
         if held.refused > 1:
-            await self._pause(_pause_s(held.refused))
+            await self._pause(_pause_s(held.refused - 2))
         self._seek(held, await self._opened(held))
 
     async def _apply(self, held: _Held, batch: RecordBatch) -> None:
