@@ -6,6 +6,7 @@ import base64
 import binascii
 import importlib
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
@@ -22,6 +23,8 @@ _WRAPPERS = "google/protobuf/wrappers.proto"
 _OWN_NAME = "headrace/schema.proto"
 _LONGEST_PATH = 100
 _MORE, _BITS = 0x80, 7
+_FIRST = b"\0"
+_BODY = HEAD_BYTES + 1
 
 ReadField = Callable[[Any], Any]
 """Takes a message; returns one of its fields as a plain value."""
@@ -40,24 +43,30 @@ class ProtobufDecoder(FramedDecoder):
         file = _file_of(schema)
         messages: dict[tuple[int, ...], ReadFields] = {}
 
-        def read(value: bytes) -> dict[str, Any]:
+        def read_other(value: bytes) -> dict[str, Any]:
             path, start = _message_path(value)
             message = messages.get(path)
             if message is None:
                 found = _message_at(file, path)
                 if found is None:
-                    raise self._refusal("bad_frame", "$", f"expected a message of {file.name}, got number {path}")
+                    raise self._refusal("bad_frame", "$", f"expected a message of its schema, got the one at {path}")
                 message = messages[path] = self._message_reader(found)
             return message(value[start:])
 
-        return read
+        if not file.message_types_by_name:
+            return read_other
+        first = self._message_reader(next(iter(file.message_types_by_name.values())))
+        return lambda value: first(value[_BODY:]) if value[HEAD_BYTES:_BODY] == _FIRST else read_other(value)
 
     def _message_reader(self, descriptor: Descriptor) -> ReadFields:
         parse = GetMessageClass(descriptor).FromString
         by_name = descriptor.fields_by_name
         declared = [by_name[each.name] for each in self.event.fields if each.name in by_name]
-        always = [(each.name, self._field_reader(each)) for each in declared if not each.has_presence]
-        present = [(each.name, self._field_reader(each)) for each in declared if each.has_presence]
+        plain = [each.name for each in declared if not each.has_presence and _is_plain(each)]
+        read_plain = attrgetter(*plain, plain[0]) if plain else lambda _: ()  # twice, so that it is always a tuple
+        other = [
+            (each.name, self._field_reader(each), each.has_presence) for each in declared if each.name not in plain
+        ]
 
         def read(body: bytes) -> dict[str, Any]:
             try:
@@ -65,9 +74,9 @@ class ProtobufDecoder(FramedDecoder):
             except ProtobufError as error:
                 reason = "not_utf8" if "UTF-8" in str(error) else "bad_protobuf"
                 raise self._refusal(reason, "$", str(error)) from error
-            fields = {name: read_field(message) for name, read_field in always}
-            for name, read_field in present:
-                if message.HasField(name):
+            fields: dict[str, Any] = dict(zip(plain, read_plain(message), strict=False))
+            for name, read_field, has_presence in other:
+                if not has_presence or message.HasField(name):
                     fields[name] = read_field(message)
             return fields
 
@@ -79,13 +88,11 @@ class ProtobufDecoder(FramedDecoder):
             return lambda message: list(getattr(message, name))
         if field.enum_type is not None:
             return self._enum_reader(field)
-        if field.message_type is None:
-            return lambda message: getattr(message, name)
-        if field.message_type.full_name == _TIMESTAMP:
+        if field.message_type is not None and field.message_type.full_name == _TIMESTAMP:
             return lambda message: _epoch_ms(getattr(message, name))
-        if field.message_type.file.name == _WRAPPERS:
-            return lambda message: getattr(message, name).value
-        return lambda message: getattr(message, name)
+        if field.message_type is not None and field.message_type.file.name == _WRAPPERS:
+            return attrgetter(f"{name}.value")
+        return attrgetter(name)
 
     def _enum_reader(self, field: FieldDescriptor) -> ReadField:
         name = field.name
@@ -101,8 +108,13 @@ class ProtobufDecoder(FramedDecoder):
         return read
 
 
+def _is_plain(field: FieldDescriptor) -> bool:
+    """Return whether a field's value is a plain one as it is."""
+    return not field.is_repeated and field.enum_type is None and field.message_type is None
+
+
 def _epoch_ms(at: Any) -> int:
-    return int(at.seconds * 1_000 + at.nanos // 1_000_000)
+    return at.seconds * 1_000 + at.nanos // 1_000_000  # type: ignore[no-any-return]  # no type information
 
 
 def _message_path(value: bytes) -> tuple[tuple[int, ...], int]:
@@ -111,8 +123,6 @@ def _message_path(value: bytes) -> tuple[tuple[int, ...], int]:
     Written as their number, then each, as zigzag varints; the first message of a file is a single 0. What cannot be
     read is a path that no file has.
     """
-    if value[HEAD_BYTES : HEAD_BYTES + 1] == b"\0":
-        return (0,), HEAD_BYTES + 1
     count, at = _zigzag(value, HEAD_BYTES)
     path: list[int] = []
     while 0 < count <= _LONGEST_PATH and len(path) < count:
