@@ -18,7 +18,8 @@ from streams.errors import DecodeError
 _CORRUPT = (EOFError, IndexError, KeyError, ValueError, TypeError, OverflowError, MemoryError, StopIteration)
 """What the library raises on bytes that are not what the schema says."""
 
-_UNITS = {"timestamp-micros": 1_000, "timestamp-nanos": 1_000_000}
+UNITS = {"timestamp-micros": 1_000, "timestamp-nanos": 1_000_000}
+"""Logical type to how many of its units are a millisecond."""
 _NAIVE = frozenset({"local-timestamp-millis", "local-timestamp-micros", "local-timestamp-nanos"})
 
 Settle = Callable[[Any], Any]
@@ -31,7 +32,7 @@ class AvroDecoder(FramedDecoder):
     kind = AVRO
 
     def _reader_of(self, schema: Schema) -> ReadFields:
-        record, named = _parsed(schema)
+        record, named = parsed(schema)
         names = {each.name for each in self.event.fields}
         settlers = {
             field["name"]: settle
@@ -66,7 +67,7 @@ class AvroDecoder(FramedDecoder):
         if _NAIVE & kinds.keys():
             refusal = self._refusal("naive_time", f"$.{name}", "expected a time with an offset, got a local one")
             return lambda value: _refused_unless_none(value, refusal)
-        for kind, units in _UNITS.items():
+        for kind, units in UNITS.items():
             if kind in kinds:
                 return lambda value: value // units if type(value) is int else value
         if "decimal" in kinds:
@@ -85,8 +86,12 @@ def _fraction(value: bytes, scale: int) -> float:
     return float(Decimal(int.from_bytes(value, "big", signed=True)).scaleb(-scale))
 
 
-def _parsed(schema: Schema) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a record schema with full names, and every named type that it can refer to."""
+def parsed(schema: Schema) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a record schema with full names, and every named type that it can refer to.
+
+    Raises:
+        Unreadable: it is none.
+    """
     named: dict[str, Any] = {}
     try:
         parsed = _parsed_into(schema, named)

@@ -16,7 +16,7 @@ from streams.codecs.schemas import Schema, Schemas
 from streams.errors import DecodeError
 
 HEAD_BYTES = 5
-_MAGIC = 0
+MAGIC = 0
 _NEVER_FLOATS = frozenset({ValueType.INT, ValueType.BOOL, ValueType.CATEGORY, ValueType.TIME})
 
 ReadFields = Callable[[bytes], dict[str, Any]]
@@ -52,7 +52,7 @@ class FramedDecoder(EventDecoder):
         """
 
     def decode(self, value: bytes | None) -> Event:
-        """Return the event in ``value``. Cost: Protobuf 4 us, Avro 8 us."""
+        """Return the event in ``value``. Cost: as in `decode_all`, and a third more."""
         given = self._sized(value)
         try:
             event = msgspec.convert(self._reader(given[:HEAD_BYTES])(given), self._struct)
@@ -62,7 +62,7 @@ class FramedDecoder(EventDecoder):
         return event
 
     def decode_all(self, values: Sequence[bytes | None]) -> list[Event] | None:
-        """Return the events of a batch, None if one has to be looked at. Cost: Protobuf 2.5 us, Avro 6 us an event."""
+        """Return the events of a batch, None if one has to be looked at. Cost: Protobuf 4, Avro 6 times JSON's."""
         if not values or not all(values):
             return None
         whole = cast("Sequence[bytes]", values)
@@ -81,7 +81,7 @@ class FramedDecoder(EventDecoder):
         known = self._readers.get(head)
         if known is not None:
             return known
-        if len(head) < HEAD_BYTES or head[0] != _MAGIC:
+        if len(head) < HEAD_BYTES or head[0] != MAGIC:
             raise self._refusal("bad_frame", "$", f"expected a 0 and a schema id, got {head.hex(' ')}")
         schema_id = int.from_bytes(head[1:], "big")
         schema = self._schemas(schema_id)

@@ -18,7 +18,7 @@ from google.protobuf.message_factory import GetMessageClass
 from streams.codecs.framed import HEAD_BYTES, FramedDecoder, ReadFields, Unreadable
 from streams.codecs.schemas import PROTOBUF, Schema
 
-_TIMESTAMP = "google.protobuf.Timestamp"
+TIMESTAMP = "google.protobuf.Timestamp"
 _WRAPPERS = "google/protobuf/wrappers.proto"
 _OWN_NAME = "headrace/schema.proto"
 _LONGEST_PATH = 100
@@ -40,7 +40,7 @@ class ProtobufDecoder(FramedDecoder):
     kind = PROTOBUF
 
     def _reader_of(self, schema: Schema) -> ReadFields:
-        file = _file_of(schema)
+        file = file_of(schema)
         messages: dict[tuple[int, ...], ReadFields] = {}
 
         def read_other(value: bytes) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class ProtobufDecoder(FramedDecoder):
             return lambda message: list(getattr(message, name))
         if field.enum_type is not None:
             return self._enum_reader(field)
-        if field.message_type is not None and field.message_type.full_name == _TIMESTAMP:
+        if field.message_type is not None and field.message_type.full_name == TIMESTAMP:
             return lambda message: _epoch_ms(getattr(message, name))
         if field.message_type is not None and field.message_type.file.name == _WRAPPERS:
             return attrgetter(f"{name}.value")
@@ -154,8 +154,12 @@ def _message_at(file: FileDescriptor, path: Sequence[int]) -> Descriptor | None:
     return found
 
 
-def _file_of(schema: Schema) -> FileDescriptor:
-    """Return the schema's file, built in a pool of its own: two schemas may call different things by one name."""
+def file_of(schema: Schema) -> FileDescriptor:
+    """Return the schema's file, built in a pool of its own: two schemas may call different things by one name.
+
+    Raises:
+        Unreadable: it is none.
+    """
     pool = DescriptorPool()
     try:
         _add(pool, _OWN_NAME, schema, {_OWN_NAME})

@@ -182,3 +182,28 @@ def test_a_registry_that_is_away_makes_new_schemas_wait_and_nothing_dead(project
         audit = project.audit()
 
     assert sum(each["dead"] for each in audit["intakes"]) == 0
+
+
+def test_lines_of_json_are_published_in_the_topics_own_codec(project: Project, registry: Registry) -> None:
+    """Doctor tells what is missing before, publish refuses until then."""
+    topic = f"{project.name}.avro"
+    lines = "".join(json.dumps({**departure(number), "gate": None}) + "\n" for number in range(50))
+    unregistered = project.command("publish", topic, "-", given=lines)
+    assert (unregistered.returncode, unregistered.stdout) == (2, "")
+    assert f"subject {topic}-value: expected an avro schema, got none; register one" in unregistered.stderr
+    with Writer(registry, topic) as writer:
+        writer.register(f"{topic}-value", AVRO)
+
+    published = project.command("publish", topic, "-", "--json", given=lines + '{"flight_id": 7}\n')
+    project.command("publish", f"{project.name}.json", "-", given=lines)
+    doctor = json.loads(project.command("doctor", "--json").stdout)
+
+    assert published.returncode == 1
+    assert "cannot publish: line 51: " in published.stderr
+    assert json.loads(published.stdout) == {"topic": topic, "published": 50, "without_key": 0, "refused": 1}
+    findings = {each["name"]: each for each in doctor["findings"]}
+    assert findings["codec of departed_avro"]["ok"]
+    assert findings["codec of departed_protobuf"]["found"] == f"nothing under {project.name}.protobuf-value"
+    with project.running("features"):
+        project.until(lambda: read(project, "avro") == read(project, "json") == 50)
+        assert values(project, "avro", "LGA") == values(project, "json", "LGA")
