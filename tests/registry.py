@@ -23,8 +23,18 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
+from definitions.declared import EventDefinition
+from definitions.values import ValueType
+
 F = descriptor_pb2.FieldDescriptorProto
 TIMESTAMP = ".google.protobuf.Timestamp"
+_AVRO: Mapping[ValueType, Any] = {
+    ValueType.INT: "long",
+    ValueType.FLOAT: "double",
+    ValueType.BOOL: "boolean",
+    ValueType.CATEGORY: "string",
+    ValueType.TIME: {"type": "long", "logicalType": "timestamp-millis"},
+}
 
 
 class Registry:
@@ -160,6 +170,15 @@ class Writer:
         """Register an Avro schema by itself, to be referred to."""
         self._client.register_schema(subject, Schema(json.dumps(schema), "AVRO"))
         return SchemaReference(schema["name"], subject, 1)
+
+
+def avro_schema(event: EventDefinition) -> dict[str, Any]:
+    """Return an Avro schema that has an event's fields as they are declared."""
+    fields = [
+        {"name": each.name, "type": ["null", _AVRO[each.type]] if each.nullable else _AVRO[each.type]}
+        for each in event.fields
+    ]
+    return {"type": "record", "name": event.name, "fields": fields}
 
 
 def field(name: str, number: int, kind: int, type_name: str | None = None, **given: Any) -> Any:

@@ -274,6 +274,18 @@ def test_two_writers_schemas_decode_side_by_side_and_each_is_asked_for_once() ->
         assert {decoder.at_ms(each) for each in events} == {AT_MS}
 
 
+def test_a_schema_is_asked_for_and_parsed_once(plain: Written) -> None:
+    record, schemas = plain
+    asked: list[int] = []
+    decoder = decoder_of(EVENT, lambda each: asked.append(each) or schemas(each))  # type: ignore[func-returns-value]
+
+    for _ in range(3):
+        decoder.decode(record)
+        decoder.decode_all([record] * 10)
+
+    assert asked == [1]
+
+
 def test_a_registry_that_does_not_answer_makes_no_record_dead(plain: Written) -> None:
     record, schemas = plain
 
