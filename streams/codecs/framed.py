@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from math import isfinite
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import msgspec
 
@@ -87,14 +87,22 @@ class FramedDecoder(EventDecoder):
         schema = self._schemas(schema_id)
         if schema is None:
             raise self._refusal("unknown_schema", "$", f"expected a schema that the registry has, got id {schema_id}")
-        if schema.kind != self.kind:
-            raise self._refusal("wrong_schema", "$", f"schema {schema_id}: expected {self.kind}, got {schema.kind}")
-        try:
-            reader = self._reader_of(schema)
-        except Unreadable as error:
-            raise self._refusal("wrong_schema", "$", f"schema {schema_id}: {error}") from error
-        self._readers[head] = reader
+        reader = self._readers[head] = self._reader_or_refusal(schema_id, schema)
         return reader
+
+    def _reader_or_refusal(self, schema_id: int, schema: Schema) -> ReadFields:
+        """Return what reads the records of a schema, or refuses each: found out once, for schemas do not change."""
+        said = f"expected {self.kind}, got {schema.kind}"
+        if schema.kind == self.kind:
+            try:
+                return self._reader_of(schema)
+            except Unreadable as error:
+                said = str(error)
+
+        def refuse(_: bytes) -> NoReturn:
+            raise self._refusal("wrong_schema", "$", f"schema {schema_id}: {said}")
+
+        return refuse
 
     def _settle(self, events: Sequence[Any]) -> None:
         """Turn times into ms, and refuse numbers that JSON could not have brought."""
