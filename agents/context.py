@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from agents.metrics import Metrics
 from agents.transport import Log
 from streams.artefacts import ArtefactStore
+from streams.codecs import Schemas
 from streams.store import OnlineStore
 
 
@@ -19,3 +20,5 @@ class RoleContext:
     store: OnlineStore
     artefacts: ArtefactStore
     metrics: Metrics
+    schemas: Schemas | None = None
+    """The schema registry, None where none is named: then every event is JSON."""

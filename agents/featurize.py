@@ -68,7 +68,9 @@ class FeaturesRole:
     def __init__(self, app: AppDefinition, context: RoleContext) -> None:
         self._context = context
         self._topics: Mapping[str, _Topic] = {
-            event.topic: _Topic(Intake(event), [Engine(source) for source in app.sources_on(event.topic)])
+            event.topic: _Topic(
+                Intake(event, context.schemas), [Engine(source) for source in app.sources_on(event.topic)]
+            )
             for event in app.events
         }
         self._dead_letters = DeadLetters(app.name, context)

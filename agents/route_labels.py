@@ -43,7 +43,7 @@ class LabelRouter:
         self._context = context
         self._partition = given.partition
         self._topic = topics.outcomes(context.namespace, model)
-        self._intake = Intake(label.event)
+        self._intake = Intake(label.event, context.schemas)
         self._rows = FoldWriter(context, fold(model.key), given, NoCells())
         self._step_ms = step_ms(label.within_ms)
         self._sources = 0

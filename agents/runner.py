@@ -12,14 +12,20 @@ from dataclasses import dataclass, replace
 from agents.garbage import collect_after_batch, collect_when_idle
 from agents.metrics import Metrics
 from agents.transport import Assigned, CommitPolicy, LogUnavailable, Member, Role
-from streams.errors import ChainBroken, StoreUnavailable
+from streams.errors import ChainBroken, RegistryUnavailable, StoreUnavailable
 from streams.records import Partition, RecordBatch
 
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 1.0
 
-_Refusal = StoreUnavailable | ChainBroken | LogUnavailable
-_REFUSALS = (StoreUnavailable, ChainBroken, LogUnavailable)
+_Refusal = StoreUnavailable | ChainBroken | LogUnavailable | RegistryUnavailable
+_REFUSALS = (StoreUnavailable, ChainBroken, LogUnavailable, RegistryUnavailable)
+_WAITS = {
+    StoreUnavailable: "store_waits_total",
+    LogUnavailable: "log_waits_total",
+    RegistryUnavailable: "registry_waits_total",
+    ChainBroken: "chain_breaks_total",
+}
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +39,8 @@ class _Held:
     known_end: int
     """The furthest end of the log that was seen: a row may be there already, when nobody could say so."""
     open: bool = False
+    refused: int = 0
+    """How many times in a row its batch was refused: opening may succeed all the while."""
     end: tuple[int, int] | None = None
     """(end, broker ms) that the log told and the role has not reached yet."""
 
@@ -126,6 +134,9 @@ class Runner:
             else:
                 self.metrics.set("heartbeat_timestamp_seconds", time.time(), role=self._role.name)
                 return
+        held.refused += 1
+        if held.refused > 1:
+            await self._pause(_pause_s(held.refused - 2))
         self._seek(held, await self._opened(held))
 
     async def _apply(self, held: _Held, batch: RecordBatch) -> None:
@@ -133,6 +144,7 @@ class Runner:
             self._advance(held, batch.next)
         started_s = time.perf_counter()
         await self._role.apply(batch)
+        held.refused = 0
         self.metrics.observe("batch_seconds", time.perf_counter() - started_s, role=self._role.name)
         if not self._on_take:
             self._advance(held, batch.next)
@@ -184,8 +196,7 @@ class Runner:
             self._member.seek(held.given.partition, position)
 
     def _count(self, refusal: _Refusal) -> None:
-        waits = "store_waits_total" if isinstance(refusal, StoreUnavailable) else "log_waits_total"
-        name = "chain_breaks_total" if isinstance(refusal, ChainBroken) else waits
+        name = next(name for kind, name in _WAITS.items() if isinstance(refusal, kind))
         self.metrics.count(name, role=self._role.name)
         logger.warning("%s waits: %s", self._role.name, refusal)
 

@@ -8,15 +8,16 @@ cells, and each cell is compared with a replay up to its own position.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from batch.context import Tell, tell_nobody
 from batch.history import History
-from definitions.declared import AppDefinition, EventDefinition, Source
+from definitions.declared import AppDefinition, Source
 from streams import intake as intakes
 from streams.cells import COUNTED, ORIGIN, TILE, CellState, SeriesLayout
+from streams.codecs import Schemas
 from streams.engine import Engine, advance_intake
 from streams.entities import RESERVED
 from streams.intake import DecodedBatch, Intake
@@ -78,18 +79,27 @@ class Audit:
         return [f"{each.view} {each.topic}[{each.partition}]: {line}" for each in found for line in each.problems]
 
 
-def audit_log(app: AppDefinition, history: History, store: OnlineStore, *, tell: Tell = tell_nobody) -> Audit:
+def audit_log(
+    app: AppDefinition,
+    history: History,
+    store: OnlineStore,
+    *,
+    schemas: Schemas | None = None,
+    tell: Tell = tell_nobody,
+) -> Audit:
     """Compare what is stored with the log. Cost: a replay of every partition, 1-2 us an event and view, twice at most.
 
     Args:
         app: whose events and views.
         history: the log; every record that the rows account for has to be in it still.
         store: the online store.
+        schemas: the schema registry, where an event's codec needs one.
         tell: is told of progress, in records.
 
     Raises:
         HistoryUnavailable: the log does not answer.
         StoreUnavailable: the store does not answer.
+        RegistryUnavailable: the schema registry does not.
     """
     views: dict[str, list[PartitionAudit]] = {source.key: [] for view in app.views for source in view.sources}
     taken_in: list[PartitionAudit] = []
@@ -99,11 +109,11 @@ def audit_log(app: AppDefinition, history: History, store: OnlineStore, *, tell:
         for partition in history.partitions(event.topic):
             end = history.bounds(partition)[1]
             checks = [_SourceCheck(source, partition, stored[source.key], end) for source in sources]
-            intake = _IntakeCheck(store, partition, end)
-            _replay(event, partition, history, [*checks, intake], tell)
+            taken = _IntakeCheck(store, partition, end)
+            _replay(Intake(event, schemas), partition, history, [*checks, taken], tell)
             for check in checks:
                 views[check.source.key].append(check.finding())
-            taken_in.append(intake.finding())
+            taken_in.append(taken.finding())
     return Audit([each for found in views.values() for each in found], taken_in)
 
 
@@ -217,7 +227,7 @@ class _IntakeCheck:
 
 
 def _replay(
-    event: EventDefinition,
+    intake: Intake,
     partition: Partition,
     history: History,
     checks: Sequence[_SourceCheck | _IntakeCheck],
@@ -230,19 +240,12 @@ def _replay(
     first = min(check.span[0] for check in checks)
     end = min(newest, max(check.span[1] for check in checks))
     where = f"{partition.topic}[{partition.index}]"
-    for batch in _decoded(event, partition, history, first, end):
+    for records in history.read(partition, first, end):
+        batch = intake.read(records)
         for check in checks:
             if batch.next > check.span[0] and batch.first < check.span[1]:
                 check.take(batch.between(*check.span))
         tell(where, batch.next - first, end - first)
-
-
-def _decoded(
-    event: EventDefinition, partition: Partition, history: History, first: int, end: int
-) -> Iterator[DecodedBatch]:
-    intake = Intake(event)
-    for batch in history.read(partition, first, end):
-        yield intake.read(batch)
 
 
 def _can_begin(found: PartitionAudit, span: tuple[int, int], oldest: int) -> bool:

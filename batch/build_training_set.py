@@ -21,6 +21,7 @@ from definitions.declared import LabelDefinition, ModelDefinition
 from definitions.expressions import evaluate
 from definitions.requests import check_inputs
 from definitions.values import Value
+from streams.codecs import Schemas
 from streams.intake import Intake
 from streams.messages import ScoreRequest
 from streams.records import Partition, RecordBatch
@@ -84,15 +85,17 @@ class _Labels:
     """Label events by key, in the order of the log."""
 
     definition: LabelDefinition
+    intake: Intake
     by_key: dict[str, list[tuple[int, Value]]] = field(default_factory=dict)
 
-    def take(self, batch: RecordBatch, intake: Intake) -> None:
+    def take(self, batch: RecordBatch) -> None:
         """Keep the labels of a batch."""
-        for event in intake.read(batch).events:
-            label = evaluate(self.definition.value, intake.decoder.row(event))
+        decoder = self.intake.decoder
+        for event in self.intake.read(batch).events:
+            label = evaluate(self.definition.value, decoder.row(event))
             if label is not None:
                 key = str(getattr(event, self.definition.key))
-                self.by_key.setdefault(key, []).append((intake.decoder.at_ms(event), label))
+                self.by_key.setdefault(key, []).append((decoder.at_ms(event), label))
 
     def of(self, question: Question) -> Value:
         """Return the question's label, the declared one if there is none in time; None drops the question."""
@@ -140,6 +143,7 @@ def build_training_set(
     history: History,
     *,
     delay_ms: int = 0,
+    schemas: Schemas | None = None,
     tell: Tell = tell_nobody,
 ) -> TrainingSet:
     """Return the questions that have a label, with the features of their time. Cost: 30-100 us a question and view.
@@ -149,16 +153,19 @@ def build_training_set(
         questions: in any order; they are answered in order of time.
         history: every topic that features or labels come from is read, from its first offset to its end.
         delay_ms: how long after its event time a record counts as known.
+        schemas: the schema registry, where an event's codec needs one.
         tell: is told of progress.
 
     Raises:
         TrainingRefused: the model has no label, or a topic that it needs is not there.
         HistoryUnavailable: the log does not answer.
+        RegistryUnavailable: the schema registry does not.
     """
     if model.label is None:
         raise TrainingRefused(f"cannot train: {model.key}: expected a label, got none; declare one with hr.Label")
     asked = sorted(questions, key=lambda question: question.at_ms)
-    features, labels = PointInTime(model.views, delay_ms=delay_ms), _Labels(model.label)
+    features = PointInTime(model.views, delay_ms=delay_ms, schemas=schemas)
+    labels = _Labels(model.label, Intake(model.label.event, schemas))
     positions = _read_history(model, history, features, labels, tell)
     training = TrainingSet([], [], [], positions, f"event_time+{delay_ms}ms", _digest(asked), asked=len(asked))
     for number, question in enumerate(asked, start=1):
@@ -184,15 +191,15 @@ def _read_history(
 ) -> Positions:
     """Hand every record of the model's topics to whom it concerns; return what was read."""
     of_features = {source.event.topic for view in model.views for source in view.sources}
-    intake = Intake(labels.definition.event)
-    spans = _spans(history, sorted(of_features | {intake.event.topic}))
+    of_labels = labels.definition.event.topic
+    spans = _spans(history, sorted(of_features | {of_labels}))
     total, done = sum(end - first for _, first, end in spans), 0
     for partition, first, end in spans:
         for batch in history.read(partition, first, end):
             if partition.topic in of_features:
                 features.feed(batch)
-            if partition.topic == intake.event.topic:
-                labels.take(batch, intake)
+            if partition.topic == of_labels:
+                labels.take(batch)
             done += batch.next - batch.first
             tell("history", done, total)
     positions: Positions = {}

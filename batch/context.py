@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from batch.history import History
 from streams.artefacts import ArtefactStore
+from streams.codecs import Schemas
 from streams.store import OnlineStore
 
 Tell = Callable[[str, int, int], None]
@@ -25,3 +26,5 @@ class JobContext:
     history: History
     store: OnlineStore
     artefacts: ArtefactStore
+    schemas: Schemas | None = None
+    """The schema registry, None where none is named: then every event is JSON."""

@@ -50,8 +50,11 @@ def train(
     Raises:
         BatchError: no release can come of these questions and this history.
         StoreUnavailable: the online store does not answer; the artefacts are kept, no pointer moved.
+        RegistryUnavailable: the schema registry does not answer.
     """
-    training = build_training_set(model, questions, context.history, delay_ms=delay_ms, tell=tell)
+    training = build_training_set(
+        model, questions, context.history, delay_ms=delay_ms, schemas=context.schemas, tell=tell
+    )
     require_enough(model.key, training)
     encoder = Encoder.fit(model.inputs, training.vectors)
     trained: dict[str, Trained] = {}

@@ -39,6 +39,8 @@ class EventDefinition:
     max_bytes: int = 256 * 1024
     dedupe_ms: int | None = None
     """For how long, in event time, an id counts once; None where producers send nothing twice."""
+    codec: str = "json"
+    """How its records are written: ``json``, ``avro`` or ``protobuf``. Not part of what decides state."""
 
     def field(self, name: str) -> Field | None:
         """Return the field called ``name``, if there is one."""

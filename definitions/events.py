@@ -18,6 +18,7 @@ from definitions.values import ValueType, parse_span, shown
 
 DEFAULT_DISORDER = "5m"
 DEFAULT_MAX_BYTES = 256 * 1024
+CODECS = ("json", "avro", "protobuf")
 
 VALUE_TYPES: Mapping[object, ValueType] = {
     int: ValueType.INT,
@@ -39,6 +40,7 @@ class EventOptions(TypedDict, total=False):
     disorder: str
     max_bytes: int
     dedupe: str | None
+    codec: str
 
 
 class EventKeywords(EventOptions):
@@ -56,7 +58,9 @@ class Event:
     when it happened; ``key``, the field or fields that key the topic (default: the id); ``disorder``, how far behind
     the newest event of its partition an event may be without counting as late (default 5m); ``max_bytes`` (default
     256 KiB), above which a record is a dead letter; ``dedupe``, for how long an id counts once where producers may send
-    an event twice (default: not looked for). Equal ids have to share a partition: give a ``key`` that they agree in.
+    an event twice (default: not looked for; equal ids have to share a partition: give a ``key`` that they agree in);
+    ``codec``, how the records are written: ``json`` (the default), ``avro`` or ``protobuf``, the latter two with a
+    schema registry.
 
     Fields of the record that are not declared are ignored. On the class, a field is a term: ``Departed.delay_min``.
 
@@ -168,7 +172,15 @@ def _definition(declaring: Declaring, fields: tuple[Field, ...], keywords: Event
         disorder_ms=parse_span(keywords.get("disorder", DEFAULT_DISORDER), where=declaring.where),
         max_bytes=declaring.count(keywords.get("max_bytes", DEFAULT_MAX_BYTES), "max_bytes"),
         dedupe_ms=None if dedupe is None else parse_span(dedupe, where=declaring.where),
+        codec=_codec(declaring, keywords.get("codec", CODECS[0])),
     )
+
+
+def _codec(declaring: Declaring, codec: object) -> str:
+    name = declaring.text(codec, "codec")
+    if name not in CODECS:
+        raise declaring.refusal(f"codec= to be {listed(CODECS)}", shown(name), near(name, CODECS))
+    return name
 
 
 def _key(declaring: Declaring, fields: tuple[Field, ...], name: str) -> Field:

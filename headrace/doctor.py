@@ -11,14 +11,17 @@ import msgspec
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
+from agents.fetch_schemas import SchemaRegistry
 from agents.transport.kafka_settings import SESSION_TARGET_MS
+from definitions.declared import EventDefinition
 from definitions.errors import HeadraceError
 from headrace import servers
 from headrace.errors import ServerMissing
 from headrace.servers import docker, kafka, redis
 from headrace.servers.substrate import existing, jars_of
-from headrace.session import load_definitions, open_store
+from headrace.session import load_definitions, open_schemas, open_store
 from headrace.settings import Settings
+from streams.codecs import decoder_of
 
 _ASK_S = 5.0
 
@@ -79,6 +82,25 @@ def _definitions(settings: Settings) -> Iterator[Finding]:
         return
     found = f"{settings.app}: {len(app.events)} events, {len(app.views)} views, {len(app.models)} models"
     yield Finding("definitions", ok=True, needed=True, found=found)
+    for event in app.events:
+        if event.codec != "json":
+            yield _codec(event, settings)
+
+
+def _codec(event: EventDefinition, settings: Settings) -> Finding:
+    """Look for what an Avro or Protobuf event needs: its package, the registry, a schema under the usual subject."""
+    name, subject = f"codec of {event.name}", f"{event.topic}-value"
+    try:
+        decoder_of(event, open_schemas(settings))
+        found = SchemaRegistry(settings.schema_registry or "").latest(subject)
+    except HeadraceError as error:
+        return Finding(name, ok=False, needed=True, found=str(error), mend="see the message")
+    if found is None or found.schema.kind.lower() != event.codec:
+        got = "nothing" if found is None else f"{found.schema.kind}, schema {found.id}"
+        return Finding(
+            name, ok=False, needed=False, found=f"{got} under {subject}", mend=f"register an {event.codec} one"
+        )
+    return Finding(name, ok=True, needed=True, found=f"{event.codec}, schema {found.id} under {subject}")
 
 
 def _servers(settings: Settings, directory: Path) -> Iterator[Finding]:

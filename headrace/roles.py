@@ -40,7 +40,7 @@ async def serve(names: Sequence[str], session: Session, *, stop: asyncio.Event, 
         Exception: whatever ended a role; the others are drained before.
     """
     metrics = Metrics(session.namespace)
-    context = RoleContext(session.namespace, session.log, session.store, session.artefacts, metrics)
+    context = RoleContext(session.namespace, session.log, session.store, session.artefacts, metrics, session.schemas)
     roles = [_build(name, session, context) for name in names]
     async with _health(names, session, metrics, say):
         ends = await asyncio.gather(*(_host(role, session, metrics, stop) for role in roles), return_exceptions=True)

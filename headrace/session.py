@@ -13,6 +13,7 @@ from headrace.errors import UsageError
 from headrace.servers.substrate import Substrate
 from headrace.settings import Settings
 from streams.artefacts import ArtefactStore
+from streams.codecs import Schemas
 from streams.store import OnlineStore
 
 
@@ -26,6 +27,7 @@ class Session:
     log: Log
     store: OnlineStore
     artefacts: ArtefactStore
+    schemas: Schemas | None = None
 
 
 def load_definitions(settings: Settings) -> AppDefinition:
@@ -62,10 +64,19 @@ async def open_session(settings: Settings, substrate: Substrate) -> AsyncIterato
     store = open_store(substrate, namespace)
     log = open_log(settings, substrate)
     try:
-        yield Session(settings, app, namespace, log, store, ArtefactStore(settings.artefacts))
+        yield Session(settings, app, namespace, log, store, ArtefactStore(settings.artefacts), open_schemas(settings))
     finally:
         await log.close()
         store.close()
+
+
+def open_schemas(settings: Settings) -> Schemas | None:
+    """Return the schemas of the registry that the settings name, None if they name none. Nothing is asked yet."""
+    if settings.schema_registry is None:
+        return None
+    from agents.fetch_schemas import SchemaRegistry  # noqa: PLC0415  # only the one that is used is imported
+
+    return SchemaRegistry(settings.schema_registry)
 
 
 def open_log(settings: Settings, substrate: Substrate) -> Log:

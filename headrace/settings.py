@@ -14,6 +14,7 @@ The only file that reads the environment. Names that nobody knows are refused, w
 ``partitions``       ``HEADRACE_PARTITIONS``        of the topics that we create
 ``admin_host``       ``HEADRACE_ADMIN_HOST``        where ``/metrics``, ``/livez`` and ``/readyz`` listen
 ``admin_port``       ``HEADRACE_ADMIN_PORT``        of the first role, the next role's is one more; 0: any
+``schema_registry``  ``HEADRACE_SCHEMA_REGISTRY``   URL of the registry that Avro and Protobuf events need
 ``substrate``        ``HEADRACE_SUBSTRATE``         ``auto``, ``kafka`` or ``in-process``
 ==================  =============================  ===========================================================
 """
@@ -61,6 +62,7 @@ class Settings:
     admin_host: str = "127.0.0.1"
     admin_port: int = 9101
     substrate: str = "auto"
+    schema_registry: str | None = None
 
     def namespace_of(self, app_name: str) -> str:
         """Return the chosen namespace, else the app's name with what a namespace cannot hold left out."""
@@ -108,6 +110,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "ADMIN_HOST": settings.admin_host,
         "ADMIN_PORT": str(settings.admin_port),
         "SUBSTRATE": settings.substrate,
+        "SCHEMA_REGISTRY": settings.schema_registry,
     }
     return {**os.environ, **{_PREFIX + name: value for name, value in chosen.items() if value is not None}}
 
@@ -225,6 +228,13 @@ def _redis(value: object, where: str) -> str:
     return text
 
 
+def _registry(value: object, where: str) -> str:
+    text = _text(value, where)
+    if not text.startswith(("http://", "https://")):
+        raise SettingsError(f"cannot read settings: {where}: expected http://host:port, got {value!r:.80}")
+    return text
+
+
 def _property_object(value: object, where: str) -> dict[str, str]:
     try:
         decoded = msgspec.json.decode(_text(value, where))
@@ -244,4 +254,5 @@ _READERS = {
     "admin_host": _text,
     "admin_port": lambda value, where: _whole(value, where, 0, _LARGEST_PORT - len(ROLES)),
     "substrate": _substrate,
+    "schema_registry": _registry,
 }

@@ -8,6 +8,8 @@
         ├── StoreError
         │   ├── StoreUnavailable   no answer, or not in time: wait, or answer without the store
         │   └── ChainBroken        the row's mark is not the one expected: forget, re-read, rewind
+        ├── RegistryUnavailable  nobody can say which schema a record was written with: wait
+        ├── CodecMissing      a codec without its package or its registry
         ├── Gap               a batch that does not follow what the state contains
         ├── ArtefactError     an artefact that is absent or does not have its digest
         └── Unanswerable      a question older than what is retained
@@ -44,6 +46,14 @@ class StoreUnavailable(StoreError):  # noqa: N818  # a state of the world, named
 
 class ChainBroken(StoreError):  # noqa: N818
     """A write was refused, because the row holds another mark than the one the writer left there."""
+
+
+class RegistryUnavailable(StreamsError):  # noqa: N818  # the registry's StoreUnavailable
+    """The schema registry did not answer, or not as one does. Records that need it wait; none of them is bad for it."""
+
+
+class CodecMissing(StreamsError):  # noqa: N818  # named as it is spoken of
+    """An event's codec needs a package that is not installed, or a schema registry that nobody named."""
 
 
 class Gap(StreamsError):  # noqa: N818  # named as it is spoken of

@@ -15,6 +15,7 @@ from itertools import accumulate
 from definitions.declared import Source, ViewDefinition
 from streams.cells import ORIGIN, CellState
 from streams.chain import Slot
+from streams.codecs import Schemas
 from streams.engine import Engine
 from streams.intake import DecodedBatch, Intake
 from streams.reading import Asked, Served, Serving, ViewReader, in_order
@@ -80,11 +81,11 @@ class PointInTime:
             served = history.serve(question.entities, question.at_ms)
     """
 
-    def __init__(self, views: Sequence[ViewDefinition], *, delay_ms: int = 0) -> None:
+    def __init__(self, views: Sequence[ViewDefinition], *, delay_ms: int = 0, schemas: Schemas | None = None) -> None:
         sources = [source for view in views for source in view.sources]
         self._engines = {source.key: Engine(source) for source in sources}
         self._readers = tuple(ViewReader(view) for view in views)
-        self._intakes = {source.event.topic: Intake(source.event) for source in sources}
+        self._intakes = {source.event.topic: Intake(source.event, schemas) for source in sources}
         self._states: dict[str, dict[str, Remembered]] = {source.key: {} for source in sources}
         self._delay_ms = delay_ms
         self._waiting: dict[Partition, deque[_Waiting]] = {}

@@ -20,7 +20,7 @@ from headrace.command.options import AsJson, settings_of
 from headrace.command.voice import Voice
 from headrace.errors import ServerMissing
 from headrace.servers.substrate import existing
-from headrace.session import load_definitions, open_store
+from headrace.session import load_definitions, open_schemas, open_store
 
 _SHOWN_PROBLEMS = 20
 
@@ -63,7 +63,7 @@ def _audit(context: typer.Context) -> Audit:
     try:
         history = KafkaHistory(substrate.kafka or "", settings.kafka_properties)
         with _bars() as tell:
-            return audit_log(app, history, store, tell=tell)
+            return audit_log(app, history, store, schemas=open_schemas(settings), tell=tell)
     except HistoryUnavailable as error:
         raise ServerMissing(str(error)) from error
     finally:

@@ -68,7 +68,7 @@ async def _train(context: typer.Context, name: str, file: Path, delay_ms: int) -
     async with open_session(settings, substrate) as session:
         model = session.app.model(name)
         history = KafkaHistory(substrate.kafka or "", settings.kafka_properties)
-        job = JobContext(session.namespace, history, session.store, session.artefacts)
+        job = JobContext(session.namespace, history, session.store, session.artefacts, session.schemas)
         asked = _questions_of(file, model)
         try:
             with _bars() as tell:

@@ -29,10 +29,10 @@ def end_with_a_line(body: Callable[[], object]) -> None:
 def exit_code(error: Exception) -> int | None:
     """Return the exit code that an error stands for, None for one that nobody expects."""
     from agents.transport import LogUnavailable  # noqa: PLC0415  # needed only where something went wrong
-    from streams.errors import StoreUnavailable  # noqa: PLC0415
+    from streams.errors import RegistryUnavailable, StoreUnavailable  # noqa: PLC0415
 
     if isinstance(error, UsageError):
         return WRONG_USAGE
-    if isinstance(error, ServerMissing | LogUnavailable | StoreUnavailable):
+    if isinstance(error, ServerMissing | LogUnavailable | StoreUnavailable | RegistryUnavailable):
         return SERVER_MISSING
     return FOUND_A_PROBLEM if isinstance(error, HeadraceError) else None

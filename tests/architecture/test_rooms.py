@@ -23,7 +23,9 @@ FUNCTION_LINES = 50
 
 ONLY_IN = {
     "confluent_kafka": ("agents/", "headrace/", "batch/"),
+    "fastavro": ("streams/codecs/",),
     "faust": ("agents/",),
+    "google": ("streams/codecs/",),
     "mode": ("agents/",),
     "nicegui": ("marketplace/",),
     "pickle": ("online_models/restricted.py",),

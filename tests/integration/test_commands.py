@@ -82,7 +82,7 @@ def test_lines_are_published_once_each_keyed_by_the_event_and_garbage_too(
     said = headrace(project, "publish", f"{unique}.departed", "-", "--json", given=events(50) + "not json\n\n")
 
     assert said.returncode == 0, said.stderr
-    assert json.loads(said.stdout) == {"topic": f"{unique}.departed", "published": 51, "without_key": 1}
+    assert json.loads(said.stdout) == {"topic": f"{unique}.departed", "published": 51, "without_key": 1, "refused": 0}
     found = records_of(kafka, f"{unique}.departed")
     assert len(found) == 51
     assert [value for key, value in found if key is None] == [b"not json"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -11,10 +13,14 @@ from agents.route_labels import IDLE_MS, SETTLED_MS, fold
 from agents.runner import Runner
 from agents.transport import Member
 from streams import topics
+from streams.codecs import Schema
+from streams.codecs.writing import encoder_of
 from streams.derived import POSITION_HEADER
 from streams.joins import step_ms
 from streams.messages import LabelSeen, Outcome, Prediction, Progress
+from tests.builders import label_definition, label_event_definition
 from tests.learning import HOUR_MS, START_MS, World, row_of, small_model
+from tests.registry import avro_schema
 
 MODEL = small_model()
 STEP_MS = step_ms(24 * HOUR_MS)
@@ -58,6 +64,21 @@ async def test_labels_are_evaluated_and_keyed_and_carry_their_source(tmp_path: P
         assert record.key() == label.label_key.encode()
         assert (name, topic, place) == (POSITION_HEADER, "flights.arrived", 0)
         assert (int(source.rpartition("/")[2]), int(offset)) == (index, after - 1)
+
+
+async def test_labels_of_an_avro_topic_are_routed_as_those_of_json(tmp_path: Path) -> None:
+    event = label_event_definition(codec="avro")
+    schema = Schema("AVRO", json.dumps(avro_schema(event)))
+    world = await World(tmp_path, small_model(label=label_definition(event=event))).create_topics()
+    line = json.dumps({"flight_id": "F1", "delay_min": 16.0, "arrived_at": START_MS}).encode()
+    for value in (encoder_of(event, schema, 3)(line), line):
+        await world.log.producer().produce(event.topic, value, key=b"F1")
+
+    await world.drain(LearningRole(world.app, replace(world.context, schemas={3: schema}.get)))
+
+    [label] = [each for each in await outcomes_of(world) if isinstance(each, LabelSeen)]
+    assert (label.label_key, label.label, label.at_ms) == ("F1", True, START_MS)
+    assert row_of(world.store, fold(world.model.key))["dead"] == 1
 
 
 async def test_a_label_meets_its_prediction_in_one_partition(tmp_path: Path) -> None:

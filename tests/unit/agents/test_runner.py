@@ -13,7 +13,7 @@ from agents.runner import Runner
 from agents.transport import Assigned, CommitPolicy, LogUnavailable, StartAt, Subscription
 from agents.transport.in_process import InProcessLog
 from agents.transport.in_process_groups import InProcessMember
-from streams.errors import ChainBroken, StoreUnavailable
+from streams.errors import ChainBroken, RegistryUnavailable, StoreUnavailable
 from streams.records import Partition, RecordBatch
 from streams.topics import TopicConfig
 
@@ -132,6 +132,7 @@ async def test_batches_are_applied_in_order_and_the_end_is_told_after_the_last()
         (StoreUnavailable("no store"), "store_waits_total"),
         (ChainBroken("another mark"), "chain_breaks_total"),
         (LogUnavailable("no log"), "log_waits_total"),
+        (RegistryUnavailable("no registry"), "registry_waits_total"),
     ],
 )
 async def test_a_refused_batch_is_read_again_from_the_rows(refusal: Exception, counted: str) -> None:
@@ -165,6 +166,21 @@ async def test_opening_waits_as_long_as_the_store_is_away_with_growing_pauses() 
     assert stage.metric("store_waits_total") == 20
     assert stage.pauses[0] <= 0.02 < stage.pauses[5] <= max(stage.pauses) <= 1.0
     assert min(stage.pauses[10:]) >= 0.5
+
+
+async def test_a_batch_refused_again_and_again_waits_though_opening_succeeds() -> None:
+    """A schema registry that is away refuses batches, not openings: without a pause the two would just take turns."""
+    stage = await staged(Role(applying=[RegistryUnavailable("no registry") for _ in range(12)]))
+    await stage.fill(13)
+    await stage.run_dry()
+    assert stage.role.calls.count("apply 0..10") == 13
+    assert stage.runner.positions() == {stage.partition: 13}
+    assert len(stage.pauses) == 11
+    assert stage.pauses[0] <= 0.02 < stage.pauses[5] <= max(stage.pauses) <= 1.0
+    stage.role.applying.append(StoreUnavailable("no store"))
+    await stage.fill(1)
+    await stage.run_dry()
+    assert len(stage.pauses) == 11, "what was applied since begins anew"
 
 
 async def test_a_reopened_partition_is_given_the_runners_own_position_as_hint() -> None:

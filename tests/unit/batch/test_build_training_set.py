@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from batch.build_training_set import TrainingSet, build_training_set
 from batch.errors import QuestionsRefused, TrainingRefused
+from definitions.declared import EventDefinition
 from definitions.values import Value
+from streams.codecs import Schema
+from streams.codecs.writing import encoder_of
 from tests.builders import airport_day, label_definition
+from tests.registry import avro_schema
 from tests.unit.batch.flights import arrived, asked, at_ms, departed, flights_model, questions_of, world
 from tests.unit.batch.memory_history import MemoryHistory
 
@@ -71,6 +77,28 @@ def test_dead_records_do_not_hold_up_the_others() -> None:
     past = history([[b"\xff", departed(1), None, b"{}", departed(2)]], ON_TIME)
 
     assert flights_known([asked(2, flight="f")], past) == [2]
+
+
+def test_features_and_labels_of_avro_topics_train_as_those_of_json() -> None:
+    def in_avro(event: EventDefinition, number: int, *lines: bytes) -> list[bytes]:
+        return [encoder_of(event, schemas[number], number)(line) for line in lines]
+
+    [view], label = MODEL.views, label_definition()
+    [source] = view.sources
+    left, landed = replace(source.event, codec="avro"), replace(label.event, codec="avro")
+    schemas = {
+        number: Schema("AVRO", json.dumps(avro_schema(event))) for number, event in enumerate((left, landed), start=1)
+    }
+    model = flights_model(views=[replace(view, sources=(replace(source, event=left),))], label=replace(label, event=landed))
+    past = history(
+        [in_avro(left, 1, departed(1), departed(2))], [in_avro(landed, 2, arrived(9, flight="f", delay_min=16.0))]
+    )
+    lines = [asked(1, flight="f"), asked(2.5, flight="f")]
+
+    training = build_training_set(model, questions_of(lines), past, schemas=schemas.get)
+
+    assert [vector[FLIGHTS_1H] for vector in training.vectors] == [1, 2]
+    assert training.labels == [True, True]
 
 
 def test_questions_are_answered_in_order_of_time_whatever_their_order_in_the_file() -> None:

@@ -53,6 +53,11 @@ def test_a_horizon_of_duplicates_is_a_span() -> None:
     assert "expected a number and ms, s, m, h or d, got 'a day'" in refusal(event(f'{WORDS}, dedupe="a day"'))
 
 
+def test_records_are_json_unless_the_codec_says_otherwise() -> None:
+    assert declare(event())["Seen"].definition.codec == "json"
+    assert declare(event(f'{WORDS}, codec="protobuf"'))["Seen"].definition.codec == "protobuf"
+
+
 def test_names_are_in_snake_case() -> None:
     declared = declare(event().replace("Seen", "HTTPErrorSeen"))["HTTPErrorSeen"].definition
 
@@ -129,6 +134,11 @@ def test_the_key_may_be_other_fields_than_the_id() -> None:
         (event(f"{WORDS}, disorder=15"), "cannot read span: app.py:3"),
         (event(f'{WORDS}, disorder="99999d"'), "expected at most 3650d, got '99999d'"),
         (event(f"{WORDS}, max_bytes=0"), "expected max_bytes= to be a whole number from 1 on, got 0"),
+        (
+            event(f'{WORDS}, codec="arvo"'),
+            "expected codec= to be one of json, avro, protobuf, got 'arvo'; did you mean 'avro'",
+        ),
+        (event(f"{WORDS}, codec=7"), "expected codec= to be text, got 7"),
         (event(f'{WORDS}, disordr="15m"'), "got disordr=; did you mean 'disorder'?"),
         (event('id="x", at="at"'), "expected the keyword topic=, got none; write Seen(…, topic=…)"),
         (event('topic="a b", id="x", at="at"'), "expected topic= of up to 200 letters"),

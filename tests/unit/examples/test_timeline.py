@@ -10,7 +10,7 @@ from examples.flights import data, timeline
 from examples.flights.app import Arrived, Departed, Late, Weather
 from examples.flights.data import Flight, Observation
 from examples.flights.timeline import BAD_BYTES, SLOT_MS, Happening
-from streams.codecs import EventDecoder
+from streams.codecs import decoder_of
 from streams.errors import DecodeError
 from streams.messages import ScoreRequest
 
@@ -74,7 +74,7 @@ def test_happenings_are_in_order_and_decode_as_the_app_declares_them() -> None:
     flights = data.read_flights([1])[:2_000]
     told = timeline.happenings(flights, data.read_weather([1])[:100])
     assert [each.at_ms for each in told] == sorted(each.at_ms for each in told)
-    decoders = {each.definition.topic: EventDecoder(each.definition) for each in (Departed, Arrived, Weather)}
+    decoders = {each.definition.topic: decoder_of(each.definition) for each in (Departed, Arrived, Weather)}
     for each in told:
         decoder = decoders[each.topic]
         assert decoder.at_ms(decoder.decode(each.value)) == each.at_ms
@@ -110,4 +110,4 @@ def test_weather_is_published_under_its_airport() -> None:
 @pytest.mark.parametrize("bad", [each for each in BAD_BYTES if b"2099" not in each and len(each) < 1_000])
 def test_bad_bytes_are_bad(bad: bytes) -> None:
     with pytest.raises(DecodeError):
-        EventDecoder(Departed.definition).decode(bad)
+        decoder_of(Departed.definition).decode(bad)

@@ -13,7 +13,7 @@ from headrace.command import COMMANDS, main
 from headrace.command.ending import end_with_a_line, exit_code
 from headrace.command.publish import key_of
 from headrace.errors import ServerMissing, SettingsError, UsageError
-from streams.errors import StoreUnavailable
+from streams.errors import CodecMissing, RegistryUnavailable, StoreUnavailable
 from tests.builders import event_definition
 
 
@@ -104,6 +104,8 @@ def test_doctor_reports_what_is_missing_and_finds_no_problem_in_what_is_not_need
         (ServerMissing("x"), 3),
         (LogUnavailable("x"), 3),
         (StoreUnavailable("x"), 3),
+        (RegistryUnavailable("x"), 3),
+        (CodecMissing("x"), 1),
         (DefinitionError("x"), 1),
         (RuntimeError("x"), None),
     ],

@@ -66,6 +66,11 @@ def test_kafka_as_a_table_holds_client_properties_and_the_address(tmp_path: Path
         ("", {"HEADRACE_PARTITIONS": "many"}, "HEADRACE_PARTITIONS: expected 1 to 1024, got 'many'"),
         ("", {"HEADRACE_NAMESPACE": "Not This"}, "HEADRACE_NAMESPACE: expected 1 to 32 of a-z, 0-9 and -"),
         ("", {"HEADRACE_REDIS": "localhost"}, "HEADRACE_REDIS: expected redis://host:port/0"),
+        (
+            "",
+            {"HEADRACE_SCHEMA_REGISTRY": "r:8081"},
+            "HEADRACE_SCHEMA_REGISTRY: expected http://host:port, got 'r:8081'",
+        ),
         ("", {"HEADRACE_SUBSTRATE": "cloud"}, "expected auto or kafka or in-process, got 'cloud'"),
         ("[tool.headrace]\napp = 1\n", {}, "app: expected str, got 1"),
         ("[tool.headrace.kafka]\n'enable.auto.commit' = true\n", {}, "enable.auto.commit: headrace sets it itself"),
@@ -111,6 +116,7 @@ def test_a_child_reads_the_settings_that_its_parent_had(tmp_path: Path) -> None:
         partitions=2,
         admin_port=0,
         substrate="kafka",
+        schema_registry="http://r:8081",
     )
 
     assert read_settings(tmp_path, child_environment(settings)) == settings

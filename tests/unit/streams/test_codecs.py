@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from definitions.declared import Field
 from definitions.values import ValueType
-from streams.codecs import LATEST_MS, EventDecoder
+from streams.codecs import LATEST_MS, decoder_of
 from streams.errors import DecodeError
 from streams.intake import FUTURE_MS, DeadLetter, Intake
 from streams.records import Partition, RecordBatch
@@ -26,7 +26,7 @@ EVENT = event_definition(
     ),
     max_bytes=30_000,
 )
-DECODER = EventDecoder(EVENT)
+DECODER = decoder_of(EVENT)
 PARTITION = Partition(EVENT.topic, 0, "tid")
 AT_MS = 1_700_000_000_123
 CREATE_TIME = 1
