@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import ClassVar, TypedDict, Unpack
 
-from definitions.aggregates import Aggregation, DeclaredWindows, Windowed, WindowTerm
+from definitions.aggregates import Aggregation, DeclaredWindows, Windowed, WindowTerm, feature_name
+from definitions.aggregates.conditions import expression_of
+from definitions.aggregates.windows import features_of, grouped_name
 from definitions.declared import Aggregate, EventDefinition, Feature, ViewDefinition
 from definitions.declaring import Declaring, author_line, snake_case
 from definitions.events import Event, declared_field, key_field
@@ -100,8 +102,8 @@ def _features(
         if name in _OWN_NAMES:
             raise declaring.refusal(f"a name other than {name}", "a feature of that name", "it is taken by hr.Features")
         if isinstance(value, Windowed):
-            aggregates.append(_aggregate(declaring, on, name, value, names))
-            declared = _windows(name, value)
+            aggregates += _aggregates(declaring, on, name, value, names)
+            declared = features_of(name, value)
         else:
             declared = (_expression(declaring, name, value, names),)
         names[id(value)] = name
@@ -116,21 +118,39 @@ def _features(
     return tuple(aggregates), tuple(features.values())
 
 
-def _aggregate(
+def _aggregates(
     declaring: Declaring, on: EventDefinition, name: str, value: Windowed, names: Mapping[int, str]
-) -> Aggregate:
-    field = value.aggregation.field
+) -> list[Aggregate]:
+    """Return the aggregate of one attribute, or that of each of its groups."""
     if isinstance(value, DeclaredWindows) or id(value) in names:
         raise declaring.refusal(f"{name} to be an aggregate of its own", f"one that has a name: {value!r}")
+    whole = _aggregate(declaring, on, name, value.aggregation, value.where)
+    if not value.aggregation.groups:
+        return [replace(whole, windows=value.windows)]
+    return [
+        replace(
+            whole,
+            name=grouped_name(name, group),
+            windows=value.windows,
+            where=(*whole.where, expression_of(declaring, on, condition, value.where)),
+        )
+        for group, condition in value.aggregation.groups
+    ]
+
+
+def _aggregate(declaring: Declaring, on: EventDefinition, name: str, aggregation: Aggregation, where: str) -> Aggregate:
+    """Return the aggregate without its windows and groups."""
+    field = aggregation.field
     if field is not None and field.event is not on:
-        raise declaring.refusal(f"{name} to read a field of {on.name}", repr(field), where=value.where)
-    return Aggregate(name, value.aggregation.kind, None if field is None else field.field.name, value.windows)
-
-
-def _windows(name: str, value: Windowed) -> tuple[Feature, ...]:
-    return tuple(
-        Feature(f"{name}_{window.text}", value.aggregation.type, aggregate=name, window=window.text)
-        for window in value.windows
+        raise declaring.refusal(f"{name} to read a field of {on.name}", repr(field), where=where)
+    return Aggregate(
+        name,
+        aggregation.kind,
+        None if field is None else field.field.name,
+        windows=(),
+        where=tuple(expression_of(declaring, on, each, where) for each in aggregation.conditions),
+        options=aggregation.options,
+        of=tuple(replace(_aggregate(declaring, on, name, each, where), name="") for each in aggregation.of),
     )
 
 
@@ -160,7 +180,7 @@ def _naming(
             if aggregate is None:
                 mend = "declare the aggregate as an attribute first"
                 raise declaring.refusal(f"{feature} to read this view's features", repr(term), mend, where=where)
-            return f"{aggregate}_{term.window.text}"
+            return feature_name(aggregate, term.window, term.part)
         return names.get(id(term))
 
     return named
@@ -171,7 +191,6 @@ def _bind(cls: type[Features], attributes: Mapping[str, object]) -> None:
     view = cls.definition
     for name, value in attributes.items():
         if isinstance(value, Windowed):
-            features = tuple(each for each in view.features if each.aggregate == name)
-            setattr(cls, name, DeclaredWindows(value, view, features))
+            setattr(cls, name, DeclaredWindows(value, view, name))
         else:
             setattr(cls, name, FeatureTerm(view, next(each for each in view.features if each.name == name)))

@@ -1,8 +1,9 @@
 """The identity of definitions: hashes of what decides state, and nothing else.
 
 A view's digest covers the topic, the fields used with their types, id, at, key and disorder of its event, ``by``, and
-per aggregate its kind, field, windows and grid, together with the versions of the engine and of the cells' bytes.
-Owner, text, tags, names of aggregates and expressions are outside it: changing those needs no new version.
+per aggregate its kind, field, filter, options, windows and grid, together with the versions of the engine and of the
+cells' bytes. Owner, text, tags, names of aggregates and expressions of features are outside it: changing those needs no
+new version.
 A model's digest covers its vector, its label and its learners; its route is outside, because a route moves by itself.
 """
 
@@ -41,7 +42,7 @@ def model_digest(model: ModelDefinition) -> str:
 
 def canonical_view(view: ViewDefinition) -> Canonical:
     """Return what decides the view's state, as plain values."""
-    used = {*_identifying(view.on), *view.by, *(each.field for each in view.aggregates if each.field is not None)}
+    used = {*_identifying(view.on), *view.by, *(name for each in view.aggregates for name in fields_of(each))}
     return {
         "engine": ENGINE_SEMANTICS_VERSION,
         "cells": CELL_CODEC_VERSION,
@@ -69,6 +70,18 @@ def canonical_model(model: ModelDefinition) -> Canonical:
             name: {"kind": each.kind, "parameters": dict(each.parameters)} for name, each in model.learners.items()
         },
     }
+
+
+def fields_of(aggregate: Aggregate) -> frozenset[str]:
+    """Return the event's fields that the aggregate reads, those of its conditions included."""
+    own = frozenset() if aggregate.field is None else frozenset({aggregate.field})
+    conditions = [frozenset(_names(each)) for each in aggregate.where]
+    return own.union(*conditions, *(fields_of(each) for each in aggregate.of))
+
+
+def condition_text(conditions: tuple[Expression, ...]) -> str:
+    """Return the conditions in canonical JSON: equal conditions, equal texts."""
+    return json.dumps([_expression(each) for each in conditions], separators=(",", ":"), ensure_ascii=True)
 
 
 def difference(old: ViewDefinition | ModelDefinition, new: ViewDefinition | ModelDefinition) -> str | None:
@@ -110,11 +123,19 @@ def _event(event: EventDefinition, used: set[str]) -> Canonical:
 
 
 def _aggregate(aggregate: Aggregate) -> Canonical:
-    return {
+    canonical: Canonical = {
         "kind": aggregate.kind,
         "field": aggregate.field,
         "windows": [[each.length_ms, each.grid_ms] for each in aggregate.windows],
     }
+    # Left out where there is none, so that what needs none keeps the digest that it has.
+    if aggregate.where:
+        canonical["where"] = [_expression(each) for each in aggregate.where]
+    if aggregate.options:
+        canonical["options"] = dict(aggregate.options)
+    if aggregate.of:
+        canonical["of"] = [_aggregate(each) for each in aggregate.of]
+    return canonical
 
 
 def _label(label: LabelDefinition) -> Canonical:

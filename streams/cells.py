@@ -56,10 +56,10 @@ class SeriesLayout:
         return FIRST_COLUMN + [column.name for column in self.columns].index(name)
 
 
-_Fold = tuple[int, int, Callable[[Any, Any], Any]]
-"""A column's place in the series, its input's place in the inputs, and how the one is folded into the other."""
+_Fold = tuple[int, int, Callable[[Any], Any], Callable[[Any, Any], Any]]
+"""A column's place in the series, its input's place in the inputs, and how the column begins and goes on with one."""
 
-_Plan = tuple[int, int, int, tuple[Any, ...], tuple[_Fold, ...], tuple[tuple[int, int], ...]]
+_Plan = tuple[int, int, int, tuple[Any, ...], tuple[_Fold, ...], tuple[_Fold, ...]]
 """A series as `CellLayout.add` works on it: place, grid, span, an empty tile from the counts on, folds, timed."""
 
 
@@ -112,19 +112,19 @@ class CellLayout:
                     continue
                 at = opened
             series[COUNTS][at] += 1
-            for column, source, fold in folds:
+            for column, source, begin, fold in folds:
                 value = inputs[source]
                 if value is not None:
                     values = series[column]
                     held = values[at]
-                    values[at] = value if held is None else fold(held, value)
-            for column, source in timed:
+                    values[at] = begin(value) if held is None else fold(held, value)
+            for column, source, begin, fold in timed:
                 value = inputs[source]
                 if value is not None:
                     values = series[column]
                     held = values[at]
-                    if held is None or since_ms >= held[0]:
-                        values[at] = (since_ms, value)
+                    given = (since_ms, value)
+                    values[at] = begin(given) if held is None else fold(held, given)
 
 
 class CellCodec:
@@ -172,9 +172,12 @@ def _series_of(view: ViewDefinition) -> tuple[SeriesLayout, ...]:
 
 
 def _plan(series: SeriesLayout, places: dict[str, int]) -> _Plan:
-    columns = [(series.column_place(column.name), places[column.name], column) for column in series.columns]
-    folds = tuple((place, source, column.fold) for place, source, column in columns if not column.timed)
-    timed = tuple((place, source) for place, source, column in columns if column.timed)
+    columns = [
+        (column.timed, (series.column_place(column.name), places[column.name], column.begin, column.fold))
+        for column in series.columns
+    ]
+    folds = tuple(fold for timed, fold in columns if not timed)
+    timed = tuple(fold for timed, fold in columns if timed)
     empty = (0, *(column.empty for column in series.columns))
     return series.place, series.grid_ms, series.span_tiles, empty, folds, timed
 

@@ -20,11 +20,12 @@ from streams.cells import DROPPED, ORIGIN, TILES, CellLayout, CellState
 
 @dataclass(frozen=True, slots=True)
 class _Finalised:
-    """One feature of a window: its kind, and where the kind's columns lie in the series, and whether they are timed."""
+    """One aggregate of a window: its kind, where the kind's columns lie in the series, and whether they are timed."""
 
-    name: str
     kind: Kind
     columns: tuple[tuple[int, bool], ...]
+    features: tuple[tuple[str, int | None], ...]
+    """The names of its features, each with its place from 1 where there are several values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class _WindowPlan:
     place: int
     grid_ms: int
     tiles: int
-    features: tuple[_Finalised, ...]
+    aggregates: tuple[_Finalised, ...]
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +82,13 @@ class Finaliser:
         for plan in self._plans:
             spans = _spans(plan, states, as_of_ms)
             if spans is None:
-                unanswerable.update(feature.name for feature in plan.features)
+                unanswerable.update(plan.names)
                 continue
-            for feature in plan.features:
-                slices = [_slices(spans, column, timed=timed) for column, timed in feature.columns]
-                values[feature.name] = feature.kind.finalise(*slices)
+            for aggregate in plan.aggregates:
+                slices = [_slices(spans, column, as_of_ms if timed else None) for column, timed in aggregate.columns]
+                found: Any = aggregate.kind.finalise(*slices)
+                for name, item in aggregate.features:
+                    values[name] = found if item is None else found[item - 1]
         self._derive(values, unanswerable)
         return values, unanswerable
 
@@ -100,7 +104,7 @@ class Finaliser:
                 for series, _, high, origin_ms in _spans(plan, states, as_of_ms) or ()
             ]
             if starts:
-                ages.update(dict.fromkeys((each.name for each in plan.features), max(0, as_of_ms - max(starts))))
+                ages.update(dict.fromkeys(plan.names, max(0, as_of_ms - max(starts))))
         for derived in self._derived:
             read = [age for name in derived.reads if (age := ages.get(name)) is not None]
             ages[derived.name] = max(read, default=None)
@@ -116,22 +120,28 @@ class Finaliser:
 
 def _plans(view: ViewDefinition, layout: CellLayout) -> tuple[_WindowPlan, ...]:
     aggregates: Mapping[str, Aggregate] = {each.name: each for each in view.aggregates}
-    windows: dict[tuple[int, int, int], list[_Finalised]] = {}
+    read: dict[tuple[str, str], list[Feature]] = {}
     for feature in view.features:
-        if feature.aggregate is not None:
-            place, finalised = _planned(feature, aggregates[feature.aggregate], view, layout)
-            windows.setdefault(place, []).append(finalised)
-    return tuple(_WindowPlan(*place, tuple(features)) for place, features in windows.items())
+        if feature.aggregate is not None and feature.window is not None:
+            read.setdefault((feature.aggregate, feature.window), []).append(feature)
+    windows: dict[tuple[int, int, int], list[_Finalised]] = {}
+    for (name, window), features in read.items():
+        place, finalised = _planned(features, aggregates[name], window, view, layout)
+        windows.setdefault(place, []).append(finalised)
+    return tuple(
+        _WindowPlan(*place, tuple(found), tuple(name for each in found for name, _ in each.features))
+        for place, found in windows.items()
+    )
 
 
 def _planned(
-    feature: Feature, aggregate: Aggregate, view: ViewDefinition, layout: CellLayout
+    features: Sequence[Feature], aggregate: Aggregate, text: str, view: ViewDefinition, layout: CellLayout
 ) -> tuple[tuple[int, int, int], _Finalised]:
-    window = next(each for each in aggregate.windows if each.text == feature.window)
+    window = next(each for each in aggregate.windows if each.text == text)
     series, kind = layout.series_of(window), kind_of(aggregate, view.on)
     columns = tuple((series.column_place(column.name), column.timed) for column in kind.columns())
     place = (series.place, series.grid_ms, window.length_ms // series.grid_ms)
-    return place, _Finalised(feature.name, kind, columns)
+    return place, _Finalised(kind, columns, tuple((each.name, each.item) for each in features))
 
 
 def _spans(plan: _WindowPlan, states: Sequence[CellState], as_of_ms: int) -> list[_Span] | None:
@@ -151,12 +161,13 @@ def _spans(plan: _WindowPlan, states: Sequence[CellState], as_of_ms: int) -> lis
     return spans
 
 
-def _slices(spans: Sequence[_Span], column: int, *, timed: bool) -> list[list[Any]]:
+def _slices(spans: Sequence[_Span], column: int, as_of_ms: int | None) -> list[list[Any]]:
+    """Return the column's values in the window. ``as_of_ms`` is given where they are timed: times become ages."""
     slices = [series[column][low:high] for series, low, high, _ in spans]
-    if not timed:
+    if as_of_ms is None:
         return slices
     return [
-        [held and (origin_ms + held[0], held[1]) for held in values]
+        [held and (as_of_ms - origin_ms - held[0], held[1]) for held in values]
         for values, (_, _, _, origin_ms) in zip(slices, spans, strict=True)
     ]
 
