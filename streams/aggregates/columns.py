@@ -74,19 +74,20 @@ class Source:
         Cost: 30 ns an event, and 1 us more where there are conditions.
         """
         value_of: Callable[[Any], Any] = attrgetter(self.field) if self.field is not None else _itself
-        if self.where:
-            conditions, read = self.where, self.read
-
-            def let_in(event: Any) -> Any:
-                row = {name: getattr(event, name) for name in read}
-                return value_of(event) if all(evaluate(each, row) is True for each in conditions) else None
-
-            taken = let_in
-        else:
-            taken = value_of
+        taken = _let_in(value_of, self.where, self.read) if self.where else value_of
         if made is None:
             return lambda events: list(map(taken, events))
         return lambda events: [None if value is None else made(value) for value in map(taken, events)]
+
+
+def _let_in(
+    value_of: Callable[[Any], Any], conditions: Sequence[Expression], read: Sequence[str]
+) -> Callable[[Any], Any]:
+    def value(event: Any) -> Any:
+        row = {name: getattr(event, name) for name in read}
+        return value_of(event) if all(evaluate(each, row) is True for each in conditions) else None
+
+    return value
 
 
 def _ones(events: Sequence[Any]) -> Sequence[int]:
