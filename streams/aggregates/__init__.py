@@ -20,34 +20,17 @@ Within a tile, values are folded one by one in log order. Across tiles and parti
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from definitions.declared import Aggregate, EventDefinition
 from definitions.identity import fields_of
-from definitions.values import Value, ValueType
-from streams.aggregates.columns import COUNT, Column, Slices, Source
+from definitions.values import ValueType
+from streams.aggregates.columns import COUNT, Column, Kind, Slices, Source
 from streams.aggregates.decayed import DecayedCount, DecayedMean
 from streams.aggregates.numbers import Count, Max, Mean, Min, Ratio, StandardDeviation, Sum, Variance
 from streams.aggregates.ordered import First, Last, LastK
 from streams.aggregates.sketches import Distinct, Quantile, TopK
 
 __all__ = ["COUNT", "KINDS", "Column", "Kind", "Slices", "Source", "kind_of"]
-
-
-class Kind(Protocol):
-    """How one kind of aggregate works on one field of one event."""
-
-    def columns(self) -> tuple[Column, ...]:
-        """Return the columns that the aggregate's tiles keep."""
-        ...
-
-    def finalise(self, *columns: Slices) -> Value | tuple[Value, ...]:
-        """Return the value over a window, from the slices of each of `columns`, in their order.
-
-        A kind of several features returns a tuple of them. What a timed column holds is given as (age in ms at the
-        time asked about, what is held); in the tile of that time an age may be negative.
-        """
-        ...
 
 
 KINDS: Mapping[str, Callable[..., Kind]] = {

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 from definitions.expressions import Expression, evaluate
 from definitions.identity import condition_text
+from definitions.values import Value
 
 Slices = Sequence[Sequence[Any]]
 """One column's values: per source partition in fixed order, per tile in order of time."""
@@ -38,6 +39,22 @@ class Column:
     empty: Any = None
     timed: bool = False
     begin: Callable[[Any], Any] = _itself
+
+
+class Kind(Protocol):
+    """How one kind of aggregate works on one field of one event."""
+
+    def columns(self) -> tuple[Column, ...]:
+        """Return the columns that the aggregate's tiles keep."""
+        ...
+
+    def finalise(self, *columns: Slices) -> Value | tuple[Value, ...]:
+        """Return the value over a window, from the slices of each of `columns`, in their order.
+
+        A kind of several features returns a tuple of them. What a timed column holds is given as (age in ms at the
+        time asked about, what is held); in the tile of that time an age may be negative.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

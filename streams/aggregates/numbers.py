@@ -6,13 +6,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from definitions.values import Value
-from streams.aggregates.columns import Column, Slices, Source, known, present
-
-if TYPE_CHECKING:
-    from streams.aggregates import Kind
+from streams.aggregates.columns import Column, Kind, Slices, Source, known, present
 
 
 @dataclass(frozen=True, slots=True)

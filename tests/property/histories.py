@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
+from types import SimpleNamespace
 from typing import Any
+
+import msgspec
 
 from definitions.declared import EventDefinition, Field, ViewDefinition
 from definitions.expressions import Constant, Name, Operation
 from definitions.values import ValueType
+from streams.aggregates import KINDS, Source
 from streams.engine import Engine
 from streams.intake import Intake
 from streams.reading import Served, Serving, ViewReader
 from streams.records import Partition
 from streams.replay import Remembered
 from tests import oracle
-from tests.builders import aggregate, view_definition, window
-from tests.records import GivenRecord, cut, json_record
+from tests.builders import OPTIONS, aggregate, view_definition, window
+from tests.records import GivenRecord, batch_of, cut, json_record
 
 SALE = EventDefinition(
     name="sale",
@@ -69,7 +73,7 @@ ORDERED = [
 ]
 SKETCHES = [
     aggregate("amounts", "distinct", "amount", SPANS[2:]),
-    aggregate("different", "distinct", "level", SPANS, exact=2),
+    aggregate("different", "distinct", "level", SPANS, exact=3, precision=8),
     aggregate("median", "quantile", "amount", SPANS, q=0.5),
     aggregate("many", "quantile", "pieces", SPANS[2:], q=0.9),
     aggregate("popular", "top_k", "colour", SPANS, k=2),
@@ -120,16 +124,19 @@ def drawn(chance: Random) -> History:
 
 
 def _records(chance: Random) -> Iterator[Fields]:
+    crowded = chance.random() < 0.3  # so that equal times meet, in one partition and in several
     newest_ms = START_MS + chance.choice([0, 0, 7_000, 60_000])
     for _ in range(chance.randint(1, 25)):
-        at_ms = newest_ms - chance.choice(BEHIND_MS) if chance.random() < 0.4 else newest_ms + chance.choice(AHEAD_MS)
+        behind = chance.random() < 0.4
+        at_ms = newest_ms - chance.choice(BEHIND_MS) if behind else newest_ms + chance.choice(AHEAD_MS)
+        at_ms = START_MS + chance.randint(0, 8) * 10_000 if crowded else at_ms
         newest_ms = max(newest_ms, at_ms)
         event = {
             "id": "x",
             "user": chance.choice(["ann", "ann", "bob", None]),
             "shop": chance.randint(1, 2),
             "amount": chance.choice([None, 0.0, chance.randint(-800, 800) / 8, chance.randint(-800, 800) / 8]),
-            "pieces": chance.choice([chance.randint(0, 3), chance.randint(-(2**40), 2**40)]),
+            "pieces": chance.choice([chance.randint(0, 3), chance.randint(-(2**40), 2**40), 2**62]),
             "level": chance.choice([None, *range(6)]),
             "paid": chance.random() < 0.5,
             "colour": chance.choice(COLOURS),
@@ -168,18 +175,64 @@ class Judge:
                 compare(self.view, rows, serving.done(None), [user], asked_ms)
 
     def _applied(self, number: int, events: Sequence[Fields], expected: oracle.OracleRow, chance: Random) -> Remembered:
-        """Return the state of a partition whose cells went through the store after every batch."""
-        state, codec = Remembered(self._engine, 0), self._engine.codec
-        for batch in cut(PARTITIONS[number], as_records(events), [chance.randint(0, 25) for _ in range(3)]):
-            state.apply(self._intake.read(batch))
+        """Return the state of a partition, applied in batches, its cells through the store after each.
+
+        Sometimes a batch's cells are written and its row is not, so that it comes again.
+        """
+        records, codec, state = as_records(events), self._engine.codec, Remembered(self._engine, 0)
+        for batch in cut(PARTITIONS[number], records, [chance.randint(0, 25) for _ in range(3)]):
+            first = max(0, batch.first - chance.choice([0, 0, 1, 5]))  # it may begin with what was applied
+            again = batch_of(PARTITIONS[number], records[first : batch.next], first=first)
+            decoded, before = self._intake.read(again), state.row
+            state.apply(decoded)
             for slot in state.slots.values():
                 data = codec.encode(slot.state)
                 slot.state = codec.empty() if data is None else codec.decode(data)
-                assert codec.encode(slot.state) == data
+                slot.position = batch.next
+            if chance.random() < 0.3:
+                behind, state.row = state.row, before
+                state.apply(decoded)
+                assert state.row == behind
         row = state.row
         assert (row.applied, row.late, row.too_late) == (expected.applied, expected.late, expected.too_late)
         assert (row.no_entity, row.dead, row.newest_ms) == (expected.no_entity, expected.dead, expected.newest_ms)
+        whole = Remembered(self._engine, 0)
+        whole.apply(self._intake.read(cut(PARTITIONS[number], records, [])[0]))
+        assert self._cells(whole) == self._cells(state)
         return state
+
+    def _cells(self, state: Remembered) -> dict[str, bytes | None]:
+        return {entity: self._engine.codec.encode(slot.state) for entity, slot in state.slots.items()}
+
+
+def check_scale() -> None:
+    """Compare sketches with the truth where there is more than a history holds: more values, more than they keep."""
+    chance = Random(1)
+    for number, exact in ((1_000, 400), (6_000, 256)):  # of the first, one tile keeps all its values
+        users = [f"user {each}" for each in range(number)]
+        assert oracle.Near(number, 0.05 * number) == _sketched("distinct", users, exact=exact)
+        assert oracle.Near(number, 0.05 * number) == _sketched("distinct", list(range(number)) * 2, exact=exact)
+    assert _sketched("distinct", list(range(8)) * 20, exact=8, precision=2) == 8
+    waiting = sorted(chance.lognormvariate(0, 3) - 1 for _ in range(5_000))
+    for q in (0.0, 0.01, 0.5, 0.99, 1.0):
+        value = waiting[int(q * 4_999)]
+        assert oracle.Near(value, abs(value) * 0.01 * (1 + 1e-9)) == _sketched("quantile", waiting, q=q)
+    rare = [f"rare {each // 6}" for each in range(240)]
+    assert _sketched("top_k", [*rare, *["often"] * 500], k=1, capacity=8) == ("often",)
+    assert _sketched("top_k", [*["often"] * 500, *rare, *rare], k=1, capacity=8) == ("often",)
+
+
+def _sketched(kind: str, values: Sequence[Any], **options: Any) -> Any:
+    """Return what two partitions of one tile each say of the values, each coded and decoded on the way."""
+    sketch = KINDS[kind](Source("value"), **{**OPTIONS[kind], **options})
+    (column,) = sketch.columns()
+    held: list[Any] = [None, None]
+    for place, given in enumerate(column.inputs([SimpleNamespace(value=each) for each in values])):
+        side = place % 3 % 2
+        held[side] = column.begin(given) if held[side] is None else column.fold(held[side], given)
+        if place % 1_000 == 0:
+            held = msgspec.msgpack.decode(msgspec.msgpack.encode(held), strict=False)
+    return sketch.finalise([[held[0]], [held[1]]])
 
 
 def compare(

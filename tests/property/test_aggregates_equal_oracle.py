@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.property.histories import BY_USER, Judge
+from tests.property.histories import BY_USER, Judge, check_scale
 
 HISTORIES, PARTS = 240, 4
 
@@ -18,3 +18,7 @@ def judge() -> Judge:
 def test_seeded_histories_equal_brute_force(judge: Judge, part: int) -> None:
     for seed in range(part, HISTORIES, PARTS):
         judge.check(seed)
+
+
+def test_sketches_keep_their_error_at_scale() -> None:
+    check_scale()
