@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from definitions.declared import AppDefinition, Feature, ModelDefinition, ViewDefinition
+from marketplace.recipes import recipe
 
 _TOP_SHOWN = 3
 
@@ -116,17 +117,9 @@ def _entry(
         entity=", ".join(view.by),
         owner=view.owner,
         source=view.on.name,
-        recipe=_recipe(view, feature),
+        recipe=recipe(view, feature),
         version=view.version,
         tags=view.tags,
         models=tuple(model.key for model in models if any(put.name == name for put in model.inputs)),
         served=served.get(name),
     )
-
-
-def _recipe(view: ViewDefinition, feature: Feature) -> str:
-    aggregate = next((each for each in view.aggregates if each.name == feature.aggregate), None)
-    if aggregate is None:
-        return feature.description or "an expression of other features"
-    what = f"{aggregate.kind} of {aggregate.field}" if aggregate.field else f"{aggregate.kind} of {view.on.name}"
-    return f"{what} over {feature.window}"
