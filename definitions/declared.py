@@ -64,6 +64,12 @@ class Aggregate:
     kind: str
     field: str | None
     windows: tuple[Window, ...]
+    where: tuple[Expression, ...] = ()
+    """Conditions on the event's own fields, all of which must be true for it to be taken in."""
+    options: tuple[tuple[str, Value], ...] = ()
+    """What the kind is told beside its field, in order of name: ``(("k", 3),)``."""
+    of: tuple[Aggregate, ...] = ()
+    """Numerator and denominator of a ratio: without names and windows of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,8 @@ class Feature:
     window: str | None = None
     expression: Expression | None = None
     description: str = ""
+    item: int | None = None
+    """Which of its aggregate's values over the window it is, from 1, where there are several."""
 
 
 @dataclass(frozen=True, slots=True)

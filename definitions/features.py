@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, TypedDict, Unpack
 
-from definitions.aggregates import Aggregation, DeclaredWindows, Windowed, WindowTerm
+from definitions.aggregates import Aggregation, DeclaredWindows, Windowed, WindowTerm, feature_name
+from definitions.aggregates.kept import aggregates_of, event_of, listed_events
+from definitions.aggregates.windows import features_of
 from definitions.declared import Aggregate, Feature, Source, ViewDefinition
 from definitions.declaring import Declaring, author_line, snake_case
 from definitions.entities import By, entity_of, fields_by_event
@@ -95,7 +97,7 @@ def _events(declaring: Declaring, on: object) -> tuple[type[Event], ...]:
             expected = "on= to be a class of hr.Event or a tuple of such classes"
             raise declaring.refusal(expected, shown(each))
     if len(set(events)) < len(events):
-        raise declaring.refusal("on= to name each event once", _listed(events))
+        raise declaring.refusal("on= to name each event once", listed_events(events))
     return events
 
 
@@ -110,9 +112,11 @@ def _features(
         if name in _OWN_NAMES:
             raise declaring.refusal(f"a name other than {name}", "a feature of that name", "it is taken by hr.Features")
         if isinstance(value, Windowed):
-            kept = _aggregate(declaring, name, value, names)
-            aggregates[_event_of(declaring, events, name, value)].append(kept)
-            declared = _windows(name, value)
+            if isinstance(value, DeclaredWindows) or id(value) in names:
+                raise declaring.refusal(f"{name} to be an aggregate of its own", f"one that has a name: {value!r}")
+            event = event_of(declaring, events, name, value)
+            aggregates[event] += aggregates_of(declaring, event.definition, name, value)
+            declared = features_of(name, value)
         else:
             declared = (_expression(declaring, name, value, names),)
         names[id(value)] = name
@@ -129,40 +133,6 @@ def _features(
             mend = f"write hr.count({event.__name__}), or leave {event.__name__} out of on="
             raise declaring.refusal(f"an aggregate of {event.definition.name}", "none", mend)
     return aggregates, tuple(features.values())
-
-
-def _aggregate(declaring: Declaring, name: str, value: Windowed, names: Mapping[int, str]) -> Aggregate:
-    if isinstance(value, DeclaredWindows) or id(value) in names:
-        raise declaring.refusal(f"{name} to be an aggregate of its own", f"one that has a name: {value!r}")
-    field = value.aggregation.field
-    return Aggregate(name, value.aggregation.kind, None if field is None else field.field.name, value.windows)
-
-
-def _event_of(declaring: Declaring, events: Sequence[type[Event]], name: str, value: Windowed) -> type[Event]:
-    """Return the event that an aggregate is of: its field's, the one it names, or the view's only one."""
-    meant, field = value.aggregation.event, value.aggregation.field
-    if meant is None and len(events) > 1:
-        mend = f"write hr.count({events[0].__name__})"
-        expected = f"{name} to say which of {_listed(events)} it counts"
-        raise declaring.refusal(expected, repr(value.aggregation), mend, where=value.where)
-    for event in events:
-        if meant is None or meant is event.definition:
-            return event
-    what = "count" if field is None else "read a field of"
-    got = repr(value.aggregation) if field is None else repr(field)
-    raise declaring.refusal(f"{name} to {what} {_listed(events)}", got, where=value.where)
-
-
-def _listed(events: Sequence[type[Event]]) -> str:
-    """Return the events' names as people read them: ``departed or arrived``."""
-    return " or ".join(each.definition.name for each in events)
-
-
-def _windows(name: str, value: Windowed) -> tuple[Feature, ...]:
-    return tuple(
-        Feature(f"{name}_{window.text}", value.aggregation.type, aggregate=name, window=window.text)
-        for window in value.windows
-    )
 
 
 def _expression(declaring: Declaring, name: str, value: object, names: Mapping[int, str]) -> Feature:
@@ -191,7 +161,7 @@ def _naming(
             if aggregate is None:
                 mend = "declare the aggregate as an attribute first"
                 raise declaring.refusal(f"{feature} to read this view's features", repr(term), mend, where=where)
-            return f"{aggregate}_{term.window.text}"
+            return feature_name(aggregate, term.window, term.part)
         return names.get(id(term))
 
     return named
@@ -202,7 +172,6 @@ def _bind(cls: type[Features], attributes: Mapping[str, object]) -> None:
     view = cls.definition
     for name, value in attributes.items():
         if isinstance(value, Windowed):
-            features = tuple(each for each in view.features if each.aggregate == name)
-            setattr(cls, name, DeclaredWindows(value, view, features))
+            setattr(cls, name, DeclaredWindows(value, view, name))
         else:
             setattr(cls, name, FeatureTerm(view, next(each for each in view.features if each.name == name)))

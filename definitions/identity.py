@@ -1,10 +1,10 @@
 """The identity of definitions: hashes of what decides state, and nothing else.
 
 A view's digest covers, of each source, the topic, the fields used with their types, id, at, key and disorder of its
-event, ``by``, and per aggregate its kind, field, windows and grid, together with the versions of the engine and of the
-cells' bytes. Owner, text, tags, names of aggregates, expressions, and what requests call the entity are outside it:
-changing those needs no new version. The name of an event is inside only where a view has several sources: it tells
-their state apart.
+event, ``by``, and per aggregate its kind, field, filter, options, windows and grid, together with the versions of the
+engine and of the cells' bytes. Owner, text, tags, names of aggregates, expressions of features, and what requests call
+the entity are outside it: changing those needs no new version. The name of an event is inside only where a view has
+several sources: it tells their state apart.
 A model's digest covers its vector, its label and its learners; its route is outside, because a route moves by itself.
 """
 
@@ -76,6 +76,18 @@ def canonical_model(model: ModelDefinition) -> Canonical:
     }
 
 
+def fields_of(aggregate: Aggregate) -> frozenset[str]:
+    """Return the event's fields that the aggregate reads, those of its conditions included."""
+    own = frozenset() if aggregate.field is None else frozenset({aggregate.field})
+    conditions = [frozenset(names_in(each)) for each in aggregate.where]
+    return own.union(*conditions, *(fields_of(each) for each in aggregate.of))
+
+
+def condition_text(conditions: tuple[Expression, ...]) -> str:
+    """Return the conditions in canonical JSON: equal conditions, equal texts."""
+    return json.dumps([_expression(each) for each in conditions], separators=(",", ":"), ensure_ascii=True)
+
+
 def difference(old: ViewDefinition | ModelDefinition, new: ViewDefinition | ModelDefinition) -> str | None:
     """Return in one line what decides state differently in ``new``, None if nothing does.
 
@@ -104,7 +116,7 @@ def _identifying(event: EventDefinition) -> tuple[str, ...]:
 
 
 def _source(source: Source) -> Canonical:
-    used = {*_identifying(source.event), *source.by, *(each.field for each in source.aggregates if each.field)}
+    used = {*_identifying(source.event), *source.by, *(name for each in source.aggregates for name in fields_of(each))}
     return {
         "event": _event(source.event, used),
         "by": list(source.by),
@@ -125,11 +137,19 @@ def _event(event: EventDefinition, used: set[str]) -> Canonical:
 
 
 def _aggregate(aggregate: Aggregate) -> Canonical:
-    return {
+    canonical: Canonical = {
         "kind": aggregate.kind,
         "field": aggregate.field,
         "windows": [[each.length_ms, each.grid_ms] for each in aggregate.windows],
     }
+    # Left out where there is none, so that what needs none keeps the digest that it has.
+    if aggregate.where:
+        canonical["where"] = [_expression(each) for each in aggregate.where]
+    if aggregate.options:
+        canonical["options"] = dict(aggregate.options)
+    if aggregate.of:
+        canonical["of"] = [_aggregate(each) for each in aggregate.of]
+    return canonical
 
 
 def _label(label: LabelDefinition) -> Canonical:

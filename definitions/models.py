@@ -135,7 +135,7 @@ def _input(declaring: Declaring, given: object) -> Input:
         return Input(f"{view}.{feature.name}", feature.type, view, feature.name)
     mend = ""
     if isinstance(given, Windowed):
-        mend = f'name a window, as in ["{given.windows[0].text}"]'
+        mend = f"name a window, as in {given.example}"
     elif isinstance(given, Term):
         mend = "declare the expression as an attribute of its view"
     raise declaring.refusal("features of views and hr.request(…)", shown(given), mend)

@@ -10,7 +10,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from definitions.aggregates import count, last, max, mean, min, sum  # noqa: A004  # authors write hr.sum
+from definitions.aggregates import (
+    count,
+    decayed_count,
+    decayed_mean,
+    distinct,
+    first,
+    last,
+    last_k,
+    max,  # noqa: A004  # authors write hr.max
+    mean,
+    min,  # noqa: A004
+    quantile,
+    ratio,
+    std,
+    sum,  # noqa: A004
+    top_k,
+    variance,
+)
 from definitions.errors import DefinitionError, HeadraceError
 from definitions.events import Event
 from definitions.features import Features
@@ -33,13 +50,23 @@ __all__ = [
     "ScoringClient",
     "SyncScoringClient",
     "count",
+    "decayed_count",
+    "decayed_mean",
+    "distinct",
+    "first",
     "last",
+    "last_k",
     "max",
     "mean",
     "min",
+    "quantile",
+    "ratio",
     "request",
     "river",
+    "std",
     "sum",
+    "top_k",
+    "variance",
     "xgboost",
 ]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from definitions.declared import AppDefinition, Feature, ModelDefinition, ViewDefinition
 from definitions.expressions import names_in
+from marketplace.recipes import recipe
 
 _TOP_SHOWN = 3
 
@@ -117,7 +118,7 @@ def _entry(
         entity=", ".join(view.entity_names),
         owner=view.owner,
         source=", ".join(_events(view, feature)),
-        recipe=_recipe(view, feature),
+        recipe=recipe(view, feature),
         version=view.version,
         tags=view.tags,
         models=tuple(model.key for model in models if any(put.name == name for put in model.inputs)),
@@ -134,11 +135,3 @@ def _events(view: ViewDefinition, feature: Feature) -> list[str]:
         aggregates.add(read.aggregate)
         reads += [] if read.expression is None else names_in(read.expression)
     return [each.event.name for each in view.sources if any(kept.name in aggregates for kept in each.aggregates)]
-
-
-def _recipe(view: ViewDefinition, feature: Feature) -> str:
-    for source in view.sources:
-        for aggregate in source.aggregates:
-            if aggregate.name == feature.aggregate:
-                return f"{aggregate.kind} of {aggregate.field or source.event.name} over {feature.window}"
-    return feature.description or "an expression of other features"

@@ -20,11 +20,12 @@ from streams.cells import DROPPED, ORIGIN, CellLayout, CellState, SeriesLayout
 
 @dataclass(frozen=True, slots=True)
 class _Finalised:
-    """One feature of a window: its kind, and where the kind's columns lie in the series, and whether they are timed."""
+    """One aggregate of a window: its kind, where the kind's columns lie in the series, and whether they are timed."""
 
-    name: str
     kind: Kind
     columns: tuple[tuple[int, bool], ...]
+    features: tuple[tuple[str, int | None], ...]
+    """The names of its features, each with its place from 1 where there are several values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,12 @@ class _WindowPlan:
     """Which of the view's sources."""
     series: SeriesLayout
     tiles: int
-    features: tuple[_Finalised, ...]
+    aggregates: tuple[_Finalised, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the features that are read from the window."""
+        return tuple(name for each in self.aggregates for name, _ in each.features)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +95,16 @@ class Finaliser:
         for plan in self._plans:
             spans = _spans(plan, states[plan.source], as_of_ms)
             if spans is None:
-                unanswerable.update(feature.name for feature in plan.features)
+                unanswerable.update(plan.names)
                 continue
-            for feature in plan.features:
-                slices = [_slices(spans, column, plan.series.width, timed=timed) for column, timed in feature.columns]
-                values[feature.name] = feature.kind.finalise(*slices)
+            for aggregate in plan.aggregates:
+                slices = [
+                    _slices(spans, column, plan.series.width, as_of_ms if timed else None)
+                    for column, timed in aggregate.columns
+                ]
+                found: Any = aggregate.kind.finalise(*slices)
+                for name, item in aggregate.features:
+                    values[name] = found if item is None else found[item - 1]
         self._derive(values, unanswerable)
         return values, unanswerable
 
@@ -110,7 +121,7 @@ class Finaliser:
                 for rows, origin_ms in _spans(plan, states[plan.source], as_of_ms) or ()
             ]
             if starts:
-                ages.update(dict.fromkeys((each.name for each in plan.features), max(0, as_of_ms - max(starts))))
+                ages.update(dict.fromkeys(plan.names, max(0, as_of_ms - max(starts))))
         for derived in self._derived:
             read = [age for name in derived.reads if (age := ages.get(name)) is not None]
             ages[derived.name] = max(read, default=None)
@@ -128,23 +139,27 @@ def _plans(view: ViewDefinition, layouts: Sequence[CellLayout]) -> tuple[_Window
     plans: list[_WindowPlan] = []
     for number, (source, layout) in enumerate(zip(view.sources, layouts, strict=True)):
         aggregates = {each.name: each for each in source.aggregates}
-        windows: dict[tuple[int, int], list[_Finalised]] = {}
+        read: dict[tuple[str, str], list[Feature]] = {}
         for feature in view.features:
-            if feature.aggregate in aggregates:
-                place, finalised = _planned(feature, aggregates[feature.aggregate], source.event, layout)
-                windows.setdefault(place, []).append(finalised)
+            if feature.aggregate in aggregates and feature.window is not None:
+                read.setdefault((feature.aggregate, feature.window), []).append(feature)
+        windows: dict[tuple[int, int], list[_Finalised]] = {}
+        for (name, window), features in read.items():
+            place, finalised = _planned(features, aggregates[name], window, source.event, layout)
+            windows.setdefault(place, []).append(finalised)
         series = {each.place: each for each in layout.series}
         plans += [_WindowPlan(number, series[place], tiles, tuple(found)) for (place, tiles), found in windows.items()]
     return tuple(plans)
 
 
 def _planned(
-    feature: Feature, aggregate: Aggregate, event: EventDefinition, layout: CellLayout
+    features: Sequence[Feature], aggregate: Aggregate, text: str, event: EventDefinition, layout: CellLayout
 ) -> tuple[tuple[int, int], _Finalised]:
-    window = next(each for each in aggregate.windows if each.text == feature.window)
+    window = next(each for each in aggregate.windows if each.text == text)
     series, kind = layout.series_of(window), kind_of(aggregate, event)
     columns = tuple((series.column_place(column.name), column.timed) for column in kind.columns())
-    return (series.place, window.length_ms // series.grid_ms), _Finalised(feature.name, kind, columns)
+    finalised = _Finalised(kind, columns, tuple((each.name, each.item) for each in features))
+    return (series.place, window.length_ms // series.grid_ms), finalised
 
 
 def _spans(plan: _WindowPlan, states: Sequence[CellState] | None, as_of_ms: int) -> list[_Span] | None:
@@ -172,11 +187,12 @@ def _spans(plan: _WindowPlan, states: Sequence[CellState] | None, as_of_ms: int)
     return spans
 
 
-def _slices(spans: Sequence[_Span], column: int, width: int, *, timed: bool) -> list[list[Any]]:
+def _slices(spans: Sequence[_Span], column: int, width: int, as_of_ms: int | None) -> list[list[Any]]:
+    """Return the column's values in the window. ``as_of_ms`` is given where they are timed: times become ages."""
     slices = [rows[column::width] for rows, _ in spans]
-    if not timed:
+    if as_of_ms is None:
         return slices
     return [
-        [held and (origin_ms + held[0], held[1]) for held in values]
+        [held and (as_of_ms - origin_ms - held[0], held[1]) for held in values]
         for values, (_, origin_ms) in zip(slices, spans, strict=True)
     ]

@@ -24,7 +24,7 @@ from definitions.declared import (
     ViewDefinition,
     Window,
 )
-from definitions.expressions import Constant, Name, Operation
+from definitions.expressions import Constant, Expression, Name, Operation
 from definitions.identity import model_digest, view_digest
 from definitions.values import Value, ValueType, parse_span
 
@@ -111,17 +111,36 @@ def aggregate(
     kind: str = "count",
     field: str | None = None,
     windows: Sequence[Window | str] = ("1h", "24h"),
+    *,
+    where: Sequence[Expression] = (),
+    of: Sequence[Aggregate] = (),
+    **options: Value,
 ) -> Aggregate:
-    """Return an aggregate; windows may be given as text."""
-    return Aggregate(name, kind, field, tuple(window(each) if isinstance(each, str) else each for each in windows))
+    """Return an aggregate; windows may be given as text, and of the kind's options those that matter."""
+    said = tuple(sorted({**OPTIONS.get(kind, {}), **options}.items()))
+    spans = tuple(window(each) if isinstance(each, str) else each for each in windows)
+    return Aggregate(name, kind, field, spans, tuple(where), said, tuple(of))
+
+
+OPTIONS: Mapping[str, Mapping[str, Value]] = {
+    "last_k": {"k": 3},
+    "distinct": {"exact": 256, "precision": 12},
+    "quantile": {"accuracy": 0.01, "q": 0.5},
+    "top_k": {"capacity": 64, "k": 3},
+    "decayed_count": {"half_life_ms": 3_600_000},
+    "decayed_mean": {"half_life_ms": 3_600_000},
+}
+"""What each kind is told where a test does not say."""
+
+_FLOATS = frozenset({"mean", "variance", "std", "quantile", "decayed_count", "decayed_mean", "ratio"})
 
 
 def feature_type(event: EventDefinition, of: Aggregate) -> ValueType:
     """Return the type of the features of one aggregate."""
     declared = None if of.field is None else event.field(of.field)
-    if of.kind == "mean":
+    if of.kind in _FLOATS:
         return ValueType.FLOAT
-    if declared is None or (of.kind == "sum" and declared.type is ValueType.BOOL):
+    if declared is None or of.kind == "distinct" or (of.kind == "sum" and declared.type is ValueType.BOOL):
         return ValueType.INT
     return declared.type
 
@@ -158,10 +177,11 @@ def view_definition(
             expressions = [Feature("worsening", ValueType.FLOAT, expression=expression)]
     sources = sources or [Source(event, tuple(by), tuple(aggregates or ()))]
     features = [
-        Feature(f"{each.name}_{span.text}", feature_type(source.event, each), aggregate=each.name, window=span.text)
+        feature
         for source in sources
         for each in source.aggregates
         for span in each.windows
+        for feature in _features(source.event, each, span)
     ]
     view = ViewDefinition(
         name="origin_traffic",
@@ -188,6 +208,13 @@ def airport_day(**changes: Any) -> ViewDefinition:
     waiting = Feature("waiting", ValueType.INT, expression=Operation("-", Name("came_1h"), Name("left_1h")))
     given = {"name": "airport_day", "sources": sources, "entity": ["airport"], "expressions": [waiting]}
     return view_definition(**(given | changes))
+
+
+def _features(event: EventDefinition, of: Aggregate, span: Window) -> list[Feature]:
+    name, kind, k = f"{of.name}_{span.text}", feature_type(event, of), dict(of.options).get("k")
+    if not isinstance(k, int):
+        return [Feature(name, kind, aggregate=of.name, window=span.text)]
+    return [Feature(f"{name}_{item}", kind, aggregate=of.name, window=span.text, item=item) for item in range(1, k + 1)]
 
 
 def feature_input(view: ViewDefinition, name: str) -> Input:

@@ -1,16 +1,58 @@
 """What features are, said once more as plainly as can be: lists, loops, exact arithmetic. No code of `streams`.
 
-Takes the log as it is, one list of records per partition, and answers by looking at every event again.
+Takes the log as it is, one list of records per partition, and answers by looking at every event again. Where a
+statistic is promised within an error, the answer is what equals everything within it.
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from definitions.declared import Aggregate, Source, ViewDefinition, Window
+from definitions.expressions import Constant, Expression, Name
+
+RELATIVE = 1e-9
+"""What floats may differ by, relative to their size."""
+
+
+@dataclass(frozen=True, eq=False)
+class Near:
+    """Equals every number that is at most ``error`` away from ``value``, and no None."""
+
+    value: float
+    error: float
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, int | float) and abs(other - self.value) <= self.error
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, eq=False)
+class Frequent:
+    """Equals every value that occurs at least so often, and None where nothing has to."""
+
+    counts: Mapping[Any, int]
+    at_least: float
+
+    def __eq__(self, other: object) -> bool:
+        return self.at_least <= 0 if other is None else self.counts.get(other, 0) >= max(self.at_least, 1)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Kept(NamedTuple):
+    """An applied event, in the order that decides which is first and which is last."""
+
+    at_ms: int
+    partition: int
+    offset: int
+    event: Mapping[str, Any]
 
 
 @dataclass
@@ -62,7 +104,7 @@ def fold(source: Source, records: Sequence[tuple[int, Mapping[str, Any] | None]]
 def values(
     view: ViewDefinition, rows: Sequence[Mapping[int, OracleRow]], entity: Sequence[Any], asked_ms: int
 ) -> dict[str, Any] | None:
-    """Return the aggregates of one entity by feature name, None if it was never seen.
+    """Return what equals the aggregates of one entity, by feature name; None if it was never seen.
 
     Args:
         view: whose aggregates.
@@ -70,46 +112,146 @@ def values(
         entity: what names it.
         asked_ms: the time asked about.
     """
-    mine = {
-        aggregate.name: [
-            (at_ms, number, offset, event)
+    mine = [
+        [
+            Kept(at_ms, number, offset, event)
             for number, row in of_source.items()
             for at_ms, offset, event in row.kept
             if [event[name] for name in source.by] == list(entity)
         ]
         for source, of_source in zip(view.sources, rows, strict=True)
-        for aggregate in source.aggregates
-    }
-    if not any(mine.values()):
+    ]
+    if not any(mine):
         return None
-    aggregates = {each.name: each for each in view.aggregates}
+    answers: dict[tuple[str, str], Any] = {}
+    for source, kept in zip(view.sources, mine, strict=True):
+        windows = {window: _inside(kept, window, asked_ms) for each in source.aggregates for window in each.windows}
+        for each in source.aggregates:
+            for window in each.windows:
+                answers[each.name, window.text] = _aggregated(each, window, windows[window], asked_ms)
     found: dict[str, Any] = {}
     for feature in view.features:
-        if feature.aggregate is not None:
-            aggregate = aggregates[feature.aggregate]
-            window = next(each for each in aggregate.windows if each.text == feature.window)
-            inside = sorted(
-                (each for each in mine[aggregate.name] if in_window(each[0], window, asked_ms)),
-                key=lambda each: each[:3],
-            )
-            found[feature.name] = _aggregated(aggregate, [each[3] for each in inside])
+        if feature.aggregate is not None and feature.window is not None:
+            value = answers[feature.aggregate, feature.window]
+            found[feature.name] = value if feature.item is None else value[feature.item - 1]
     return found
 
 
-def _aggregated(aggregate: Aggregate, events: Sequence[Mapping[str, Any]]) -> Any:
-    if aggregate.kind == "count":
-        return len(events)
-    assert aggregate.field is not None
-    known = [event[aggregate.field] for event in events if event.get(aggregate.field) is not None]
-    if aggregate.kind == "sum":
-        return _sum(known)
-    if not known:
-        return None
-    if aggregate.kind == "mean":
-        return float(Fraction(_sum(known)) / len(known))
-    return {"min": min(known), "max": max(known), "last": known[-1]}[aggregate.kind]
+def _inside(mine: Sequence[Kept], window: Window, asked_ms: int) -> list[Kept]:
+    return sorted((each for each in mine if in_window(each.at_ms, window, asked_ms)), key=lambda kept: kept[:3])
+
+
+def _aggregated(aggregate: Aggregate, window: Window, inside: Sequence[Kept], asked_ms: int) -> Any:
+    """Return the value over a window, or all of them in a list where a window has several."""
+    if aggregate.of:
+        return _ratio(*(_aggregated(each, window, inside, asked_ms) for each in aggregate.of))
+    inside = [each for each in inside if all(_holds(condition, each.event) is True for condition in aggregate.where)]
+    if aggregate.field is not None:
+        inside = [each for each in inside if each.event.get(aggregate.field) is not None]
+    known = [each if aggregate.field is None else each.event[aggregate.field] for each in inside]
+    options = dict(aggregate.options)
+    if aggregate.kind in {"decayed_count", "decayed_mean"}:
+        ages = [(asked_ms - each.at_ms) / options["half_life_ms"] for each in inside]
+        return _decayed_count(ages) if aggregate.kind == "decayed_count" else _decayed_mean(ages, known)
+    if aggregate.kind == "distinct":
+        return _distinct(known, _fits(inside, known, window, options["exact"]), options["precision"])
+    if aggregate.kind == "top_k":
+        return _frequent(known, _fits(inside, known, window, options["capacity"]), **options)
+    return _plain(aggregate.kind, known, **options)
+
+
+def _plain(kind: str, known: Sequence[Any], **options: Any) -> Any:
+    of_any = {
+        "count": len,
+        "sum": _sum,
+        "variance": lambda held: _spread(held, root=False),
+        "std": lambda held: _spread(held, root=True),
+        "last_k": lambda held: [*held[::-1], *[None] * options["k"]][: options["k"]],
+    }
+    of_some = {
+        "mean": lambda held: float(Fraction(_sum(held)) / len(held)),
+        "min": min,
+        "max": max,
+        "first": lambda held: held[0],
+        "last": lambda held: held[-1],
+        "quantile": lambda held: _quantile(held, **options),
+    }
+    if kind in of_any:
+        return of_any[kind](known)
+    return of_some[kind](known) if known else None
+
+
+def _quantile(known: Sequence[Any], accuracy: float, q: float) -> Any:
+    value = sorted(known)[int(q * (len(known) - 1))]
+    return Near(value, abs(value) * accuracy * (1 + 1e-9))
 
 
 def _sum(known: Sequence[Any]) -> int | float:
     total = sum((Fraction(value) for value in known), Fraction(0))
     return int(total) if all(isinstance(value, int) for value in known) else float(total)
+
+
+def _spread(known: Sequence[Any], *, root: bool) -> Any:
+    if len(known) < 2:
+        return None
+    mean = sum(map(Fraction, known), Fraction(0)) / len(known)
+    variance = sum((Fraction(value) - mean) ** 2 for value in known) / (len(known) - 1)
+    value = math.sqrt(variance) if root else float(variance)
+    return Near(value, value * RELATIVE)
+
+
+def _ratio(above: Any, below: Any) -> Any:
+    above, below = (each.value if isinstance(each, Near) else each for each in (above, below))
+    if above is None or not below:
+        return None
+    ratio = float(Fraction(above) / Fraction(below))
+    return Near(ratio, abs(ratio) * 2 * RELATIVE)
+
+
+def _decayed_count(ages: Sequence[float]) -> Any:
+    count = math.fsum(2.0**-age for age in ages)
+    return Near(count, count * RELATIVE)
+
+
+def _decayed_mean(ages: Sequence[float], known: Sequence[Any]) -> Any:
+    if not known:
+        return None
+    weights = [Fraction(2.0**-age) for age in ages]
+    mean = float(sum(weight * Fraction(value) for weight, value in zip(weights, known, strict=True)) / sum(weights))
+    size = float(
+        sum(weight * abs(Fraction(value)) for weight, value in zip(weights, known, strict=True)) / sum(weights)
+    )
+    return Near(mean, size * RELATIVE)
+
+
+def _fits(inside: Sequence[Kept], known: Sequence[Any], window: Window, limit: int) -> bool:
+    """Return whether no tile of any partition has more different values than it keeps one by one."""
+    different: dict[tuple[int, int], set[Any]] = {}
+    for each, value in zip(inside, known, strict=True):
+        different.setdefault((each.partition, each.at_ms // window.grid_ms), set()).add(value)
+    return all(len(values) <= limit for values in different.values())
+
+
+def _distinct(known: Sequence[Any], fits: bool, precision: int) -> Any:  # noqa: FBT001
+    number = len(set(known))
+    return number if fits else Near(number, 1 + 5 * number * 1.04 / math.sqrt(2**precision))
+
+
+def _frequent(known: Sequence[Any], fits: bool, capacity: int, k: int) -> list[Any]:  # noqa: FBT001
+    counts = Counter(known)
+    ranked = sorted(counts, key=lambda value: (-counts[value], value))
+    if fits:
+        return [*ranked, *[None] * k][:k]
+    short = len(known) / (capacity + 1)
+    return [Frequent(counts, counts[ranked[place]] - short if place < len(ranked) else 0) for place in range(k)]
+
+
+def _holds(condition: Expression, event: Mapping[str, Any]) -> Any:
+    if isinstance(condition, Constant):
+        return condition.value
+    if isinstance(condition, Name):
+        return event.get(condition.name)
+    left, right = _holds(condition.left, event), _holds(condition.right, event)
+    if left is None or right is None:
+        return condition.otherwise
+    return left > right if condition.operator == ">" else left == right

@@ -89,7 +89,9 @@ def test_features_and_labels_of_avro_topics_train_as_those_of_json() -> None:
     schemas = {
         number: Schema("AVRO", json.dumps(avro_schema(event))) for number, event in enumerate((left, landed), start=1)
     }
-    model = flights_model(views=[replace(view, sources=(replace(source, event=left),))], label=replace(label, event=landed))
+    model = flights_model(
+        views=[replace(view, sources=(replace(source, event=left),))], label=replace(label, event=landed)
+    )
     past = history(
         [in_avro(left, 1, departed(1), departed(2))], [in_avro(landed, 2, arrived(9, flight="f", delay_min=16.0))]
     )

@@ -26,6 +26,18 @@ class OriginTraffic(hr.Features, on=Departed, by="origin", version=1, owner="ops
     flights   = hr.count().over("1h", "3h", "24h")
     delay     = hr.mean(Departed.delay_min).over("1h", "24h", every="1m")
     tail      = hr.last(Departed.tail).over("24h")
+    seldom    = hr.variance(Departed.delay_min, where=Departed.tail == "N1").over("1h")
+    spread    = hr.std(Departed.delay_min, by=Departed.carrier, groups=("UA", "DL")).over("1h")
+    tails     = hr.last_k(Departed.tail, 3, where=(Departed.delay_min > 15, Departed.carrier == "UA")).over("24h")
+    early     = hr.first(Departed.carrier).over("24h")
+    planes    = hr.distinct(Departed.tail).over("24h")
+    usual     = hr.quantile(Departed.delay_min, 0.5).over("24h")
+    carriers  = hr.top_k(Departed.carrier, 2).over("24h")
+    recent    = hr.decayed_count(half_life="1h").over("24h")
+    lately    = hr.decayed_mean(Departed.delay_min, half_life="1h").over("24h")
+    late      = hr.ratio(hr.count(where=Departed.delay_min > 15), hr.count()).over("24h")
+    gap       = spread["1h", "UA"] - spread["1h", "DL"]
+    same      = tails["24h", 1] == "N1"
     worsening = delay["1h"] - delay["24h"]
     calm      = (1 - delay["1h"] / delay["24h"]).else_(0.0) < 0.5
 
@@ -42,6 +54,8 @@ class Late(hr.Model, version=1, timeout="1s"):
         OriginTraffic.flights["1h"],
         OriginTraffic.worsening,
         AirportDay.waiting,
+        OriginTraffic.tails["24h", 1],
+        OriginTraffic.spread["1h", "UA"],
         hr.request("distance", float),
         hr.request("carrier", str),
     ]
@@ -64,6 +78,8 @@ class Origins(hr.Features, on=Departed, by="origin", version="1"):
 
 class Airports(hr.Features, on=(Departed, Arrived), by={Departed: "origin", "Arrived": "dest"}, version=1):
     n = hr.count("Departed").over("1h")
+    k = hr.count(were=Departed.delay_min > 15).over("1h")
+    q = hr.quantile(Departed.delay_min).over("1h")
 """
 
 
@@ -87,4 +103,6 @@ def test_a_type_checker_accepts_the_example_and_finds_slips(tmp_path: Path) -> N
     assert '"type[Departed]" has no attribute "delay"' in out
     assert 'Dict entry 1 has incompatible type "str": "str"' in out
     assert 'Argument 1 to "count" has incompatible type "str"' in out
-    assert "Found 7 errors" in out
+    assert 'Unexpected keyword argument "were" for "count"' in out
+    assert 'Missing positional argument "q" in call to "quantile"' in out
+    assert "Found 9 errors" in out

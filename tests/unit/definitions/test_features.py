@@ -75,6 +75,16 @@ def test_the_entity_may_be_named_by_several_fields_and_the_docstring_describes()
         ("hr.max(Departed.delay_min)", ValueType.FLOAT),
         ("hr.last(Departed.tail)", ValueType.CATEGORY),
         ("hr.last(Departed.diverted)", ValueType.BOOL),
+        ("hr.first(Departed.tail)", ValueType.CATEGORY),
+        ("hr.variance(Departed.seats)", ValueType.FLOAT),
+        ("hr.std(Departed.delay_min)", ValueType.FLOAT),
+        ("hr.last_k(Departed.tail, 2)", ValueType.CATEGORY),
+        ("hr.distinct(Departed.tail)", ValueType.INT),
+        ("hr.quantile(Departed.seats, 0.5)", ValueType.FLOAT),
+        ("hr.top_k(Departed.seats, 2)", ValueType.INT),
+        ('hr.decayed_count(half_life="1h")', ValueType.FLOAT),
+        ('hr.decayed_mean(Departed.delay_min, half_life="1h")', ValueType.FLOAT),
+        ("hr.ratio(hr.sum(Departed.seats), hr.count())", ValueType.FLOAT),
     ],
 )
 def test_an_aggregates_type_follows_from_its_field(aggregate: str, kind: ValueType) -> None:
@@ -97,6 +107,89 @@ def test_a_window_is_cut_into_60_tiles_or_as_the_author_says(over: str, grid_ms:
     declared = declare(EVENTS, view(f"a = hr.count().over({over})"))["V"].definition
 
     assert declared.aggregates[0].windows[0].grid_ms == grid_ms
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "options"),
+    [
+        ("hr.last_k(Departed.tail, 2)", (("k", 2),)),
+        ("hr.distinct(Departed.tail)", (("exact", 256), ("precision", 12))),
+        ("hr.quantile(Departed.seats, 1)", (("accuracy", 0.01), ("q", 1.0))),
+        ("hr.top_k(Departed.tail, 3)", (("capacity", 64), ("k", 3))),
+        ("hr.top_k(Departed.tail, 20)", (("capacity", 80), ("k", 20))),
+        ('hr.decayed_count(half_life="90s")', (("half_life_ms", 90_000),)),
+    ],
+)
+def test_what_a_kind_is_told_is_declared(aggregate: str, options: object) -> None:
+    declared = declare(EVENTS, view(f'a = {aggregate}.over("1h")'))["V"].definition
+
+    assert declared.aggregates[0].options == options
+
+
+@pytest.mark.parametrize(
+    "aggregate", ["hr.distinct(Departed.tail)", "hr.ratio(hr.distinct(Departed.tail), hr.count())"]
+)
+def test_a_sketched_window_is_cut_into_6_tiles(aggregate: str) -> None:
+    declared = declare(EVENTS, view(f'a = {aggregate}.over("1h")'))["V"].definition
+
+    assert declared.aggregates[0].windows == (Window("1h", HOUR, 600_000),)
+
+
+def test_several_values_are_a_feature_each() -> None:
+    module = declare(
+        EVENTS, view('tails = hr.last_k(Departed.tail, 2).over("1h", "24h")', 'new = tails["1h", 1] == "N1"')
+    )
+
+    declared, tails = module["V"].definition, module["V"].tails
+
+    assert [(each.name, each.window, each.item) for each in declared.features[:-1]] == [
+        ("tails_1h_1", "1h", 1),
+        ("tails_1h_2", "1h", 2),
+        ("tails_24h_1", "24h", 1),
+        ("tails_24h_2", "24h", 2),
+    ]
+    assert declared.features[-1].expression == Operation("==", Name("tails_1h_1"), Constant("N1"))
+    assert tails["24h", 2].feature.name == "tails_24h_2"
+
+
+def test_groups_are_filtered_aggregates_with_a_feature_each() -> None:
+    module = declare(
+        EVENTS,
+        view(
+            'n = hr.count(by=Departed.dest, groups=("LAX", "SFO"), where=Departed.delay_min > 15).over("1h")',
+            'share = n["1h", "LAX"] / n["1h", "SFO"]',
+        ),
+    )
+
+    declared, late = module["V"].definition, Operation(">", Name("delay_min"), Constant(15))
+
+    assert declared.aggregates == tuple(
+        Aggregate(f"n[{group}]", "count", None, (Window("1h", HOUR, 60_000),), where=(late, is_group))
+        for group, is_group in (
+            ("LAX", Operation("==", Name("dest"), Constant("LAX"))),
+            ("SFO", Operation("==", Name("dest"), Constant("SFO"))),
+        )
+    )
+    assert [each.name for each in declared.features] == ["n_1h_LAX", "n_1h_SFO", "share"]
+    assert module["V"].n["1h", "SFO"].feature.aggregate == "n[SFO]"
+
+
+def test_groups_may_be_whole_numbers() -> None:
+    module = declare(EVENTS, view('n = hr.mean(Departed.delay_min, by=Departed.seats, groups=(2, 3)).over("1h")'))
+
+    assert module["V"].n["1h", 3].feature.name == "n_1h_3"
+
+
+def test_a_ratio_holds_two_statistics_with_their_filters() -> None:
+    line = (
+        'late = hr.ratio(hr.count(where=(Departed.diverted, Departed.tail == "N1")), hr.sum(Departed.seats)).over("1h")'
+    )
+
+    (declared,) = declare(EVENTS, view(line))["V"].definition.aggregates
+
+    where = (Name("diverted"), Operation("==", Name("tail"), Constant("N1")))
+    assert (declared.kind, declared.field, declared.where) == ("ratio", None, ())
+    assert declared.of == (Aggregate("", "count", None, (), where), Aggregate("", "sum", "seats", ()))
 
 
 @pytest.mark.parametrize(
@@ -190,6 +283,81 @@ COUNT = 'n = hr.count().over("1h")'
         (view("n = hr.count().over()"), ":10: expected over() to name a window, got none"),
         (view('n = hr.count().over("1h", "24h", "60m")'), ":10: expected each window once, got 1h and 60m"),
         (view(COUNT, 'e = n["2h"]'), ":11: expected one of 1h, got '2h'"),
+        (view(COUNT, 'e = n["1h", 1]'), ":11: expected '1h' alone, got ('1h', 1); as in [\"1h\"]"),
+        (
+            view('t = hr.last_k(Departed.tail, 2).over("1h")', 'e = t["1h"]'),
+            ":11: expected a window and one of 1, 2, got '1h'; as in [\"1h\", 1]",
+        ),
+        (
+            view('n = hr.count(by=Departed.dest, groups=("LAX",)).over("1h")', 'e = n["1h", "LAZ"]'),
+            ":11: expected a window and one of LAX, got ('1h', 'LAZ'); did you mean 'LAX'?",
+        ),
+        (view("n = hr.count(where=5)"), ":10: expected where= to be a condition on the event's fields, got 5; as in"),
+        (view("n = hr.count(where=())"), ":10: expected where= to be a condition on the event's fields, got none"),
+        (view("n = hr.count(where=Departed.seats)"), ":10: expected where= to be a bool, got departed.seats, an int"),
+        (
+            view("n = hr.count(were=Departed.diverted)"),
+            "expected the keywords by, groups, where, got were=; did you mean",
+        ),
+        (view("n = hr.last_k(Departed.tail, 2, by=Departed.dest)"), "expected the keywords where, got by="),
+        (
+            view('n = hr.count(where=Arrived.late).over("1h")'),
+            ":10: expected where= and by= to read fields of departed, got arrived.late",
+        ),
+        (
+            view(COUNT, 'm = hr.count(where=n["1h"] > 5).over("1h")'),
+            ":11: expected where= and by= to read fields of departed, got the feature hr.count()['1h']",
+        ),
+        (
+            view('n = hr.count(by=Arrived.gate, groups=("A",)).over("1h")'),
+            ":10: expected where= and by= to read fields of departed, got arrived.gate",
+        ),
+        (
+            view('n = hr.ratio(hr.count(), hr.sum(Arrived.delay_min)).over("1h")'),
+            ":10: expected n to read a field of departed, got arrived.delay_min",
+        ),
+        (view("n = hr.count(by=Departed.dest)"), ":10: expected by= and groups= together, got one of them; as in by="),
+        (view('n = hr.count(by="dest", groups=("A",))'), ":10: expected by= to be a field of an event, got 'dest'"),
+        (
+            view("n = hr.count(by=Departed.delay_min, groups=(1.0,))"),
+            ":10: expected by= to be a str or an int, got departed.delay_min, a float",
+        ),
+        (view('n = hr.count(by=Departed.dest, groups="LAX")'), ":10: expected groups= to be a tuple of the field's"),
+        (
+            view("n = hr.count(by=Departed.dest, groups=(5,))"),
+            "groups= to be values of departed.dest, a str each, got 5",
+        ),
+        (view('n = hr.count(by=Departed.dest, groups=("A", "A"))'), ":10: expected groups= to name each once"),
+        (
+            view('n = hr.count(by=Departed.dest, groups=("New York",)).over("1h")'),
+            "view V: app.py:10: expected a name of letters, digits and underscores, got 'n_1h_New York'",
+        ),
+        (view("n = hr.last_k(Departed.tail, 0)"), ":10: expected k to be a whole number from 1 to 100, got 0"),
+        (view("n = hr.top_k(Departed.tail, 2.0)"), ":10: expected k to be a whole number from 1 to 100, got 2.0"),
+        (
+            view("n = hr.top_k(Departed.delay_min, 2)"),
+            ":10: expected a field of type int or str, got departed.delay_min",
+        ),
+        (view("n = hr.quantile(Departed.seats, 90)"), ":10: expected q from 0 to 1, got 90"),
+        (view("n = hr.variance(Departed.tail)"), ":10: expected a field of type int or float, got departed.tail"),
+        (
+            view('n = hr.decayed_count(half_life="1 hour")'),
+            "app.py:10: expected a number and ms, s, m, h or d, got '1 hour'",
+        ),
+        (
+            view('n = hr.ratio(hr.count().over("1h"), hr.count())'),
+            ":10: expected two statistics without windows, got hr.",
+        ),
+        (
+            view("n = hr.ratio(5, hr.count())"),
+            ":10: expected two statistics, got 5; write hr.ratio(hr.sum(Event.field)",
+        ),
+        (view("n = hr.ratio(hr.last(Departed.tail), hr.count())"), ":10: expected two statistics of one number each"),
+        (
+            view('n = hr.ratio(hr.count(by=Departed.dest, groups=("A",)), hr.count())'),
+            ":10: expected statistics without groups, got hr.count(groups=('A')); write where= for each",
+        ),
+        (view('n = hr.distinct(Departed.tail).over("7m", every="2m")'), ":10: expected every= to divide the window 7m"),
         (
             view(COUNT, 't = hr.last(Departed.tail).over("1h")', 'e = t["1h"] - n["1h"]'),
             ":12: expected numbers on both",

@@ -14,6 +14,7 @@ from definitions.identity import (
     ENGINE_SEMANTICS_VERSION,
     canonical_view,
     difference,
+    fields_of,
     model_digest,
     view_digest,
 )
@@ -31,6 +32,7 @@ from tests.builders import (
 )
 
 VIEW, MODEL, EVENT = view_definition(), model_definition(), event_definition()
+LATE = Operation(">", Name("seats"), Constant(15))
 
 
 def _with_field(name: str, **changes: object) -> ViewDefinition:
@@ -40,7 +42,7 @@ def _with_field(name: str, **changes: object) -> ViewDefinition:
 
 def test_digests_are_the_same_in_every_process_and_release() -> None:
     assert view_digest(VIEW) == "42d1cd7469b7"
-    assert model_digest(MODEL) == "1e154868817f"
+    assert model_digest(MODEL) == "454092309f12"
 
 
 @pytest.mark.parametrize(
@@ -84,12 +86,36 @@ def test_what_does_not_decide_state_changes_no_digest(changed: ViewDefinition) -
             view_definition(aggregates=[aggregate(windows=[window("1h", every="2m"), "24h"]), VIEW.aggregates[1]]),
             "is [[3600000, 120000], [86400000, 1440000]]",
         ),
+        (
+            view_definition(aggregates=[aggregate("flights", where=[LATE]), VIEW.aggregates[1]]),
+            'aggregates[0].where was nothing, is [[">", ["name", "seats"], ["constant", 15], null]]',
+        ),
+        (
+            view_definition(aggregates=[aggregate("flights", where=[LATE]), VIEW.aggregates[1]]),
+            'event.fields.seats was nothing, is ["int", true]',
+        ),
+        (
+            view_definition(aggregates=[VIEW.aggregates[0], aggregate("delay", "quantile", "delay_min", q=0.9)]),
+            "aggregates[1].options.q was nothing, is 0.9",
+        ),
         (view_definition(aggregates=VIEW.aggregates[:1]), 'aggregates[1].kind was "mean", is nothing'),
     ],
 )
 def test_what_decides_state_changes_the_digest_and_is_said(changed: ViewDefinition, said: str) -> None:
     assert view_digest(changed) != view_digest(VIEW)
     assert said in (difference(VIEW, changed) or "")
+
+
+def test_what_a_ratio_divides_decides_state() -> None:
+    above, below = aggregate("", "sum", "seats", ()), aggregate("", windows=())
+    ratio, other = (
+        view_definition(aggregates=[aggregate("x", "ratio", of=of)]) for of in ([above, below], [above, above])
+    )
+
+    assert difference(ratio, other) == (
+        'aggregates[0].of[1].kind was "count", is "sum"; aggregates[0].of[1].field was null, is "seats"'
+    )
+    assert fields_of(ratio.aggregates[0]) == {"seats"}
 
 
 def test_another_engine_or_codec_is_another_digest() -> None:

@@ -195,3 +195,13 @@ class OriginWeather(hr.Features, on=Weather, by="origin", version=1):
     source = other + model(features='[OriginTraffic.worsening, OriginWeather.n["1h"]]')
 
     assert "expected entity origin of one type, got str in origin_traffic, int in origin_weather" in refusal(source)
+
+
+def test_a_model_names_one_of_several_features_by_window_and_part() -> None:
+    tails = VIEW + '    tails = hr.last_k(Departed.tail, 2).over("1h")\n'
+
+    declared = declare(EVENTS, tails, model(features='[OriginTraffic.tails["1h", 2]]'))["Late"].definition
+    with pytest.raises(DefinitionError, match=r'name a window, as in \["1h", 1\]'):
+        declare(EVENTS, tails, model(features="[OriginTraffic.tails]"))
+
+    assert [each.name for each in declared.inputs] == ["origin_traffic.tails_1h_2"]
