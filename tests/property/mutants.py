@@ -1,6 +1,6 @@
 """What is done to the engine and the statistics to see whether their check notices: one wrong text in one file each.
 
-Those of the state's two files stand apart, because they follow how that is written; the others follow what a
+Those of the state's files stand apart, because they follow how that is written; the others follow what a
 statistic means.
 """
 
@@ -24,49 +24,65 @@ def _of(file: str, *mutants: tuple[str, str, str]) -> list[Mutant]:
 
 STATE = [
     *_of(
+        "folding.py",
+        ("events count twice", "state[{counted}] += 1", "state[{counted}] += 2"),
+        ("tile of the event before", "tile = since_ms // {grid_ms}", "tile = (since_ms - 1) // {grid_ms}"),
+        ("origin not aligned", "at_ms - at_ms % {align_ms}", "at_ms"),
+        ("open tile taken for any", "if newest == tile:", "if newest is not None and newest >= tile:"),
+        ("disorder forgotten in pruning", "newest_ms - {disorder_ms} - origin_ms", "newest_ms - origin_ms"),
+        ("pruned a tile too soon", "floor_ms // {grid_ms} - {span_tiles}", "floor_ms // {grid_ms} - {span_tiles} + 1"),
+        (
+            "given up without saying",
+            "                        state[{place}] = sealed[0]\n",
+            "                        pass\n",
+        ),
+        ("oldest given up is remembered", "dropped < sealed[0]", "dropped > sealed[0]"),
+        ("one tile too few given up", "while sealed and sealed[0] <= floor", "while sealed and sealed[0] < floor - 1"),
+        ("opened behind the floor", "newest < tile and floor < tile", "newest < tile"),
+        ("open tile lost when the next one opens", "sealed += state[{open}:{end}]", "pass"),
+        ("opened with no event", "state[{open}:{end}] = tile, 1{opened}", "state[{open}:{end}] = tile, 0{opened}"),
+        ("late event is not counted", "row[at + 1] += 1", "row[at + 1] += 0"),
+        (
+            "refused without saying",
+            "        _drop(state, place, tile)\n        return None, 0",
+            "        return None, 0",
+        ),
+        ("given up on a late event without saying", "_drop(state, place, sealed[(given_up - 1) * width])", "pass"),
+        ("late tile in the wrong place", "row = bisect_left(tiles, tile)", "row = 0"),
+        ("tile behind the open one lost", "tiles[row] != tile", "False"),
+        ("first input folded", "{first} if held is None else {folded}", "{first}"),
+        ("late events are dropped", "            late += 1\n", "            late += 1\n            continue\n"),
+        ("what is contained is added again", "if offset < slot.position:", "if False:"),
+        ("first offset behind is skipped", "if offset < slot.position:", "if offset <= slot.position:"),
+        ("late at the disorder", "if behind_ms > {disorder_ms}:", "if behind_ms >= {disorder_ms}:"),
+        ("newest time is the last time", "if behind_ms <= 0:", "if True:"),
+        ("newest time never moves", "newest_ms = at_ms\n", "newest_ms = max(newest_ms, 0)\n"),
+        ("too late a tile too soon", "<= newest_ms // {longest_grid_ms}", "<= 1 + newest_ms // {longest_grid_ms}"),
+        ("too late a tile too late", "<= newest_ms // {longest_grid_ms}", "< newest_ms // {longest_grid_ms}"),
+        ("too late events are taken", "                continue\n            late", "            late"),
+    ),
+    *_of(
         "cells.py",
-        ("events count twice", "series[COUNTS][at] += 1", "series[COUNTS][at] += 2"),
-        ("tile of the event before", "tile = since_ms // grid_ms", "tile = (since_ms - 1) // grid_ms"),
-        ("origin not aligned", "at_ms - at_ms % self._align_ms", "at_ms"),
-        ("open tile taken for any", "if tiles and tiles[-1] == tile:", "if tiles and tiles[-1] >= tile:"),
-        ("disorder forgotten in pruning", "(newest_ms - disorder_ms - origin_ms)", "(newest_ms - origin_ms)"),
-        ("pruned a tile too soon", "// grid_ms - span_tiles\n", "// grid_ms - span_tiles + 1\n"),
-        ("given up without saying", "_drop(series, tiles[given_up - 1])", "pass"),
-        ("refused without saying", "        _drop(series, tile)\n        return None", "        return None"),
-        ("oldest given up is remembered", "tile > dropped", "tile < dropped"),
-        ("one tile too few given up", "bisect_right(tiles, floor)", "bisect_left(tiles, floor)"),
-        ("counts stay when tiles go", "for values in series[TILES:]:", "for values in series[COUNTS:]:"),
-        ("new tile in the wrong place", "place = bisect_left(tiles, tile)", "place = 0"),
-        ("tile behind the open one lost", "if tiles[place] != tile:", "if False:"),
-        ("first input folded", "begin(value) if held is None else fold(held, value)", "begin(value)"),
-        ("timed input replaces", "begin(given) if held is None else fold(held, given)", "begin(given)"),
         ("wide integers cut", "msgspec.msgpack.Ext(_WIDE_INT,", "msgspec.msgpack.Ext(2,"),
+        ("shortest window decides", "self.longest = max(", "self.longest = min("),
+        (
+            "open tile is not read",
+            "return sealed if state[opened] is None else sealed +",
+            "return sealed if True else sealed +",
+        ),
+        ("sealed tiles are not read", "else sealed + state[opened", "else state[opened"),
     ),
     *_of(
         "engine.py",
-        ("what is contained is added again", "if offset >= slot.position:", "if True:"),
-        ("first offset behind is skipped", "if offset >= slot.position:", "if offset > slot.position:"),
-        ("late at the disorder", "if behind_ms > disorder_ms:", "if behind_ms >= disorder_ms:"),
-        ("newest time is the last time", "if behind_ms <= 0:", "if True:"),
-        ("newest time never moves", "newest_ms = at_ms\n", "newest_ms = max(newest_ms, 0)\n"),
-        ("too late a tile too soon", "<= newest_ms //", "<= 1 + newest_ms //"),
-        ("too late a tile too late", "<= newest_ms // self._longest_grid_ms", "< newest_ms // self._longest_grid_ms"),
-        ("shortest window decides", "longest = max((", "longest = min(("),
-        (
-            "late events are dropped",
-            "                late += 1\n",
-            "                late += 1\n                continue\n",
-        ),
-        ("too late events are taken", "                    continue\n                late", "                late"),
-        ("no entity counts as applied", "- no_entity - len(too_late)", "- len(too_late)"),
+        ("no entity counts as applied", "- folded.no_entity - len(too_late)", "- len(too_late)"),
         (
             "batch applied from its own start",
-            "batch.between(row.next, batch.next)\n        entities",
-            "batch\n        entities",
+            "batch = batch.between(row.next, batch.next)\n        duplicates",
+            "duplicates",
         ),
     ),
 ]
-"""Of streams/cells.py and streams/engine.py."""
+"""Of streams/folding.py, cells.py and engine.py."""
 
 STATISTICS = [
     *_of(
