@@ -21,6 +21,7 @@ from streams.engine import Engine, advance_intake
 from streams.intake import DecodedBatch, Intake
 from streams.records import Partition
 from streams.replay import Remembered
+from streams.retention import Retention
 from streams.store import Cell, OnlineStore, Question, Row, RowKey, StoredRow
 
 TALLIES = ("applied", "late", "duplicate", "too_late", "no_entity", "dead")
@@ -108,10 +109,11 @@ def audit_log(app: AppDefinition, history: History, store: OnlineStore, *, tell:
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """What the store holds of one view: its rows, then its cells by entity and partition."""
+    """What the store holds of one view: its rows, then its cells by entity and partition, then the rows once more."""
 
     rows: Mapping[str, StoredRow]
     cells: Mapping[str, Mapping[str, Cell]]
+    rows_behind: Mapping[str, StoredRow]
 
     @classmethod
     def read(cls, store: OnlineStore, view: ViewDefinition) -> _Stored:
@@ -121,7 +123,7 @@ class _Stored:
         while some := list(islice(entities, _CELLS_A_READ)):
             answer = store.read(Question(cells=[(view.key, entity) for entity in some]))
             cells.update(zip(some, answer.cells, strict=True))
-        return cls(rows, cells)
+        return cls(rows, cells, store.read(Question(folds=[view.key])).rows[0])
 
     def of(self, partition: Partition) -> dict[str, Cell]:
         """Return the cells of one partition, by entity."""
@@ -138,8 +140,10 @@ class _ViewCheck:
         row = Row(next=0, first=0) if held is None else held.row
         self._found = PartitionAudit(view.name, partition.topic, partition.index, row, end)
         self._engine = Engine(view)
+        self._retention = Retention(view, self._engine.layout)
         self._widest = max(self._engine.layout.series, key=lambda each: each.grid_ms * each.span_tiles)
         self._replayed = Remembered(self._engine, row.first)
+        self._row_behind = stored.rows_behind[partition.field].row if held is not None else row
         self._cells = stored.of(partition)
         self._compared: set[str] = set()
         self._stops = sorted({row.next, *(cell.position for cell in self._cells.values() if cell.position > row.next)})
@@ -181,6 +185,10 @@ class _ViewCheck:
         codec, expected = self._engine.codec, self._replayed.state(entity)
         held = None if cell is None else codec.decode(cell.state)
         if (None if expected is None else codec.encode(expected)) == (None if cell is None else cell.state):
+            return
+        # A dead cell may have been removed, even while the others were read, and may be back since.
+        row = self._row_behind if cell is None else self._replayed.row
+        if self._retention.kept(expected, row) == self._retention.kept(held, row):
             return
         lost, twice = _difference(expected, held, self._widest)
         found.lost += lost

@@ -16,6 +16,7 @@ from definitions.expressions import Constant, Expression, Name, evaluate
 from definitions.values import Value
 from streams.aggregates import Kind, kind_of
 from streams.cells import DROPPED, ORIGIN, TILES, CellLayout, CellState
+from streams.retention import floor_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class _WindowPlan:
     place: int
     grid_ms: int
     tiles: int
+    span_tiles: int
+    """Tiles of the longest window over this grid: what a cell retains."""
     features: tuple[_Finalised, ...]
 
 
@@ -59,26 +62,48 @@ class Finaliser:
             if each.expression is not None
         )
         self._plans = _plans(view, layout)
+        self._longest_first = sorted(self._plans, key=lambda plan: plan.tiles * plan.grid_ms, reverse=True)
 
     def absent(self) -> dict[str, Value]:
-        """Return the values of an entity that was never seen: none, but what an expression says of that."""
+        """Return the values of an entity that is not known: none, but what an expression says of that."""
         values: dict[str, Value] = dict.fromkeys(self._names)
         self._derive(values, set())
         return values
 
-    def values(self, states: Sequence[CellState], as_of_ms: int) -> tuple[dict[str, Value], set[str]]:
-        """Return the values at ``as_of_ms`` and the names of those that cannot be answered, which are None.
+    def unanswerable(self) -> tuple[dict[str, Value], set[str]]:
+        """Return the values where it cannot be told whether the entity is known: none, and the names of all."""
+        return dict.fromkeys(self._names), set(self._names)
+
+    def is_known(self, states: Sequence[CellState], as_of_ms: int, oldest_ms: int | None = None) -> bool | None:
+        """Return whether some window that ends at ``as_of_ms`` holds an event of the entity: else it is unknown then.
+
+        None says that it cannot be told, because a window reaches below what is retained. Arguments as of `values`.
+        Cost: 0.5 us for an entity with an event in its longest window.
+        """
+        unanswerable = False
+        for plan in self._longest_first:
+            spans = _spans(plan, states, as_of_ms, oldest_ms)
+            if spans:
+                return True
+            unanswerable = unanswerable or spans is None
+        return None if unanswerable else False
+
+    def values(
+        self, states: Sequence[CellState], as_of_ms: int, oldest_ms: int | None = None
+    ) -> tuple[dict[str, Value], set[str]]:
+        """Return the values of a known entity, and the names of those that cannot be answered, which are None.
 
         Args:
             states: the entity's cells, in order of source partition. Not empty ones.
             as_of_ms: the time asked about.
+            oldest_ms: `streams.retention.Retention.oldest_ms` of the rows that were read with the cells.
 
         Cost: 2 us per window and 1 us per feature, and 10 ns per tile in the windows.
         """
         values: dict[str, Value] = dict.fromkeys(self._names)
         unanswerable: set[str] = set()
         for plan in self._plans:
-            spans = _spans(plan, states, as_of_ms)
+            spans = _spans(plan, states, as_of_ms, oldest_ms)
             if spans is None:
                 unanswerable.update(feature.name for feature in plan.features)
                 continue
@@ -88,7 +113,9 @@ class Finaliser:
         self._derive(values, unanswerable)
         return values, unanswerable
 
-    def ages_ms(self, states: Sequence[CellState], as_of_ms: int) -> dict[str, int | None]:
+    def ages_ms(
+        self, states: Sequence[CellState], as_of_ms: int, oldest_ms: int | None = None
+    ) -> dict[str, int | None]:
         """Return how old each value is: from the start of the newest tile with events in its window, None for none.
 
         The age of an expression is that of its oldest input.
@@ -97,7 +124,7 @@ class Finaliser:
         for plan in self._plans:
             starts = [
                 origin_ms + series[TILES][high - 1] * plan.grid_ms
-                for series, _, high, origin_ms in _spans(plan, states, as_of_ms) or ()
+                for series, _, high, origin_ms in _spans(plan, states, as_of_ms, oldest_ms) or ()
             ]
             if starts:
                 ages.update(dict.fromkeys((each.name for each in plan.features), max(0, as_of_ms - max(starts))))
@@ -116,7 +143,7 @@ class Finaliser:
 
 def _plans(view: ViewDefinition, layout: CellLayout) -> tuple[_WindowPlan, ...]:
     aggregates: Mapping[str, Aggregate] = {each.name: each for each in view.aggregates}
-    windows: dict[tuple[int, int, int], list[_Finalised]] = {}
+    windows: dict[tuple[int, int, int, int], list[_Finalised]] = {}
     for feature in view.features:
         if feature.aggregate is not None:
             place, finalised = _planned(feature, aggregates[feature.aggregate], view, layout)
@@ -126,16 +153,20 @@ def _plans(view: ViewDefinition, layout: CellLayout) -> tuple[_WindowPlan, ...]:
 
 def _planned(
     feature: Feature, aggregate: Aggregate, view: ViewDefinition, layout: CellLayout
-) -> tuple[tuple[int, int, int], _Finalised]:
+) -> tuple[tuple[int, int, int, int], _Finalised]:
     window = next(each for each in aggregate.windows if each.text == feature.window)
     series, kind = layout.series_of(window), kind_of(aggregate, view.on)
     columns = tuple((series.column_place(column.name), column.timed) for column in kind.columns())
-    place = (series.place, series.grid_ms, window.length_ms // series.grid_ms)
+    place = (series.place, series.grid_ms, window.length_ms // series.grid_ms, series.span_tiles)
     return place, _Finalised(feature.name, kind, columns)
 
 
-def _spans(plan: _WindowPlan, states: Sequence[CellState], as_of_ms: int) -> list[_Span] | None:
-    """Return what lies in the window of each cell that has something there, None if a cell gave some of it up."""
+def _spans(plan: _WindowPlan, states: Sequence[CellState], as_of_ms: int, oldest_ms: int | None) -> list[_Span] | None:
+    """Return what lies in the window of each cell that has something there, None if some of it is not retained."""
+    if oldest_ms is not None and as_of_ms < oldest_ms:
+        before = as_of_ms // plan.grid_ms - plan.tiles
+        if floor_of(plan.grid_ms, plan.span_tiles, oldest_ms) > before:
+            return None
     spans: list[_Span] = []
     for state in states:
         series, origin_ms = state[plan.place], state[ORIGIN]

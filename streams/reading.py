@@ -14,6 +14,7 @@ from definitions.values import Value
 from streams.cells import CellCodec, CellLayout, CellState
 from streams.entities import asked_key
 from streams.finalise import Finaliser
+from streams.retention import Retention
 from streams.store import Answer, Cell, Question, StoredRow
 
 Asked = Mapping[str, str | int | None]
@@ -31,7 +32,7 @@ class Served:
     as_of_ms: int | None
     """What the broker had at that time is contained; None where a view has not started or not come that far."""
     absent: tuple[str, ...] = ()
-    """Views whose entity was never seen, or not given."""
+    """Views whose entity is not given, or has no event in the longest window that ends at the time asked about."""
     unanswerable: tuple[str, ...] = ()
     """``view.feature`` names asked about a time whose tiles are no longer retained."""
     ages_ms: Mapping[str, int | None] = field(default_factory=dict)
@@ -62,6 +63,16 @@ class Serving:
         return Served(self.values, self.positions, as_of_ms, tuple(self.absent), tuple(self.unanswerable), self.ages_ms)
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the rows of a view say of an answer from its cells."""
+
+    positions: Mapping[str, int]
+    """Partition field to the next offset: the prefix that the cells contain."""
+    oldest_ms: int | None
+    """The oldest time that may be asked about, `streams.retention.Retention.oldest_ms`."""
+
+
 class ViewReader:
     """Cells of one view to the values of its features. Shared by live reads and by replay."""
 
@@ -70,23 +81,35 @@ class ViewReader:
         self.view = view
         self.codec = CellCodec(layout)
         self.finaliser = Finaliser(view, layout)
+        self.retention = Retention(view, layout)
         self._names = {each.name: f"{view.name}.{each.name}" for each in view.features}
 
-    def add(self, served: Serving, states: Sequence[CellState], positions: Mapping[str, int], *, ages: bool) -> None:
-        """Add the view's values to what is being served. No states: the entity was never seen."""
-        served.positions[self.view.key] = positions
-        if not states:
-            served.absent.append(self.view.name)
-            values, unanswerable = self.finaliser.absent(), set[str]()
+    def add(self, served: Serving, states: Sequence[CellState] | None, known: Known, *, ages: bool) -> None:
+        """Add the view's values to what is being served.
+
+        Args:
+            served: takes them.
+            states: the entity's cells, in order of source partition; None where the entity is not given.
+            known: what the view's rows say.
+            ages: whether the values' ages are wanted.
+        """
+        served.positions[self.view.key] = known.positions
+        finaliser, held, asked = self.finaliser, states or (), (served.at_ms, known.oldest_ms)
+        is_known = False if states is None else finaliser.is_known(held, *asked)
+        if is_known is None:
+            values, unanswerable = finaliser.unanswerable()
+        elif is_known:
+            values, unanswerable = finaliser.values(held, *asked)
         else:
-            values, unanswerable = self.finaliser.values(states, served.at_ms)
+            values, unanswerable = finaliser.absent(), set()
+            served.absent.append(self.view.name)
         names = self._names
         for name, value in values.items():
             served.values[names[name]] = value
         served.unanswerable.extend(sorted(names[name] for name in unanswerable))
         if ages:
-            found = self.finaliser.ages_ms(states, served.at_ms)
-            served.ages_ms.update({names[name]: age for name, age in found.items()})
+            old = finaliser.ages_ms(held, *asked)
+            served.ages_ms.update({names[name]: age for name, age in old.items()})
 
 
 class FeatureReader:
@@ -124,8 +147,8 @@ class FeatureReader:
             self._opened = _Opened(answer, self._readers)
         opened, serving = self._opened, Serving(as_of_ms)
         for number, (reader, place) in enumerate(zip(self._readers, question.places[index], strict=True)):
-            states = () if place is None else opened.states(reader.codec, place)
-            reader.add(serving, states, opened.positions(number, place), ages=ages)
+            states = None if place is None else opened.states(reader.codec, place)
+            reader.add(serving, states, opened.known(number, place), ages=ages)
         return serving.done(opened.as_of_ms)
 
 
@@ -137,6 +160,12 @@ class _Opened:
         rows = answer.rows[: len(readers)]
         self.as_of_ms = _as_of(rows)
         self._next = [{name: stored.row.next for name, stored in found.items()} for found in rows]
+        # A cell that was removed while the answer was read is missed only by the rows behind it.
+        behind = answer.rows_behind[: len(readers)] or rows
+        self._oldest_ms = [
+            reader.retention.oldest_ms(stored.row for stored in found.values())
+            for reader, found in zip(readers, behind, strict=True)
+        ]
         self._states: dict[int, Sequence[CellState]] = {}
 
     def states(self, codec: CellCodec, place: int) -> Sequence[CellState]:
@@ -147,7 +176,11 @@ class _Opened:
             found = self._states[place] = [codec.decode(cells[name].state) for name in in_order(cells)]
         return found
 
-    def positions(self, number: int, place: int | None) -> Mapping[str, int]:
+    def known(self, number: int, place: int | None) -> Known:
+        """Return what the rows of view ``number`` say of a cell."""
+        return Known(self._positions(number, place), self._oldest_ms[number])
+
+    def _positions(self, number: int, place: int | None) -> Mapping[str, int]:
         """Return how far each partition is contained: as far as its row, or as its cell where that is further."""
         reached = self._next[number]
         cells: Mapping[str, Cell] = {} if place is None else self.answer.cells[place]

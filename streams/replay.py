@@ -18,7 +18,7 @@ from streams.chain import Slot
 from streams.engine import Engine
 from streams.entities import asked_key
 from streams.intake import DecodedBatch, Intake
-from streams.reading import Asked, Served, Serving, ViewReader, in_order
+from streams.reading import Asked, Known, Served, Serving, ViewReader, in_order
 from streams.records import Partition, RecordBatch
 from streams.store import Row
 
@@ -127,9 +127,10 @@ class PointInTime:
         for reader in self._readers:
             by_partition = self._states[reader.view.key]
             key = asked_key(reader.view.by, entities)
-            states = [] if key is None else self._cells(by_partition, key)
+            states = None if key is None else self._cells(by_partition, key)
             positions = {name: each.row.next for name, each in by_partition.items()}
-            reader.add(serving, states, positions, ages=False)
+            oldest_ms = reader.retention.oldest_ms(each.row for each in by_partition.values())
+            reader.add(serving, states, Known(positions, oldest_ms), ages=False)
         return serving.done(None)
 
     def remembered(self, view: ViewDefinition, partition: Partition) -> Remembered | None:

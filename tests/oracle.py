@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from definitions.declared import Aggregate, ViewDefinition, Window
+from definitions.declared import Aggregate, Feature, ViewDefinition, Window
 
 
 @dataclass
@@ -62,12 +62,15 @@ def fold(view: ViewDefinition, records: Sequence[tuple[int, Mapping[str, Any] | 
 def values(
     view: ViewDefinition, rows: Mapping[int, OracleRow], entity: Sequence[Any], asked_ms: int
 ) -> dict[str, Any] | None:
-    """Return the aggregates of one entity by feature name, None if it was never seen."""
+    """Return the aggregates of one entity by feature name, None if no window that is in reach holds an event of it."""
+    beyond = out_of_reach(view, rows, asked_ms)
+    windows = [window_of(view, each) for each in view.features if each.aggregate and each.name not in beyond]
     mine = [
         (at_ms, number, offset, event)
         for number, row in rows.items()
         for at_ms, offset, event in row.kept
         if [event[name] for name in view.by] == list(entity)
+        and any(in_window(at_ms, window, asked_ms) for window in windows)
     ]
     if not mine:
         return None
@@ -75,11 +78,40 @@ def values(
     found: dict[str, Any] = {}
     for feature in view.features:
         if feature.aggregate is not None:
-            aggregate = aggregates[feature.aggregate]
-            window = next(each for each in aggregate.windows if each.text == feature.window)
+            aggregate, window = aggregates[feature.aggregate], window_of(view, feature)
             inside = sorted((each for each in mine if in_window(each[0], window, asked_ms)), key=lambda each: each[:3])
             found[feature.name] = _aggregated(aggregate, [each[3] for each in inside])
     return found
+
+
+def window_of(view: ViewDefinition, feature: Feature) -> Window:
+    """Return the window of a feature that has one."""
+    [aggregate] = [each for each in view.aggregates if each.name == feature.aggregate]
+    return next(each for each in aggregate.windows if each.text == feature.window)
+
+
+def out_of_reach(view: ViewDefinition, rows: Mapping[int, OracleRow], asked_ms: int) -> set[str]:
+    """Return the features whose window begins before what some partition retains.
+
+    That is what the longest window over the same grid holds, of questions not older than the declared disorder.
+    """
+    found: set[str] = set()
+    windows = [window for each in view.aggregates for window in each.windows]
+    for feature in view.features:
+        if feature.aggregate is None:
+            continue
+        window = window_of(view, feature)
+        longest = max((each for each in windows if each.grid_ms == window.grid_ms), key=lambda each: each.length_ms)
+        for row in rows.values():
+            if row.newest_ms is not None:
+                retained = _first_tile(longest, row.newest_ms - view.on.disorder_ms)
+                if _first_tile(window, asked_ms) < retained:
+                    found.add(feature.name)
+    return found
+
+
+def _first_tile(window: Window, asked_ms: int) -> int:
+    return asked_ms // window.grid_ms - window.length_ms // window.grid_ms + 1
 
 
 def _aggregated(aggregate: Aggregate, events: Sequence[Mapping[str, Any]]) -> Any:

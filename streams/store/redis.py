@@ -18,9 +18,11 @@ import redis
 from streams.errors import StoreError, StoreUnavailable
 from streams.store import (
     MARK_BYTES,
+    PART_KEYS,
     Answer,
     Cell,
     Link,
+    Part,
     Pointer,
     Question,
     Row,
@@ -38,7 +40,6 @@ BREAKER_S = 0.1
 
 _TIMEOUT_S = 5.0
 _POSITION_BYTES = 8
-_SCAN_COUNT = 1_000
 
 _TEXT = Path(__file__).with_name("headrace.lua").read_text(encoding="utf-8")
 _VERSION = hashlib.sha256(_TEXT.encode()).hexdigest()[:12]
@@ -128,26 +129,30 @@ class RedisStore:
         )
 
     def read(self, question: Question, *, timeout_ms: float | None = None) -> Answer:
-        """Answer a question in one round trip, rows before cells.
+        """Answer a question in one round trip, rows before cells, and the rows once more behind them.
 
         Raises:
             StoreUnavailable: no answer within ``timeout_ms``, or the last one failed less than `BREAKER_S` ago.
         """
         if self._clock() < self._shut_until:
             raise StoreUnavailable(f"cannot read: {self._reader.address}: it has just failed to answer in time")
-        commands: list[Command] = [("HGETALL", self._row(fold)) for fold in question.folds]
-        commands += [("HGETALL", self._cell(fold) + entity) for fold, entity in question.cells]
+        asked_rows: list[Command] = [("HGETALL", self._row(fold)) for fold in question.folds]
+        commands = [*asked_rows, *(("HGETALL", self._cell(fold) + entity) for fold, entity in question.cells)]
         commands += [("HMGET", self._pointer(name), *_POINTER_FIELDS) for name in question.pointers]
+        commands += asked_rows if question.cells else []
         try:
             replies = self._reader.ask(commands, self._timeout_s if timeout_ms is None else timeout_ms / 1_000)
         except StoreUnavailable:
             self._shut_until = self._clock() + BREAKER_S
             raise
         rows, cells = len(question.folds), len(question.folds) + len(question.cells)
+        pointers = cells + len(question.pointers)
+        before, behind = replies[:rows], replies[pointers:]
         return Answer(
-            [_by_field(reply, _stored_row) for reply in replies[:rows]],
+            [_by_field(reply, _stored_row) for reply in before],
             [_by_field(reply, _stored_cell) for reply in replies[rows:cells]],
-            [_stored_pointer(reply) for reply in replies[cells:]],
+            [_stored_pointer(reply) for reply in replies[cells:pointers]],
+            () if behind == before else [_by_field(reply, _stored_row) for reply in behind],
         )
 
     def advance_pointer(self, name: str, pointer: Pointer) -> bool:
@@ -158,15 +163,19 @@ class RedisStore:
 
     def entities(self, fold: str) -> Sequence[str]:
         """Return the keys of every entity that has a cell, in no order. Cost: a scan of the whole database."""
+        part = self.some_entities(fold, None)
+        found = set(part.entities)
+        while part.after is not None:
+            part = self.some_entities(fold, part.after)
+            found.update(part.entities)
+        return list(found)
+
+    def some_entities(self, fold: str, after: str | None) -> Part:
+        """Return some of the entities that have a cell. Cost: `PART_KEYS` keys of the database, whosever they are."""
         prefix = self._cell(fold)
         pattern = "".join(f"[{sign}]" if sign in "*?" else "\\" + sign if sign in "[]\\" else sign for sign in prefix)
-        found: set[bytes] = set()
-        cursor: bytes | int = 0
-        while True:
-            [(cursor, keys)] = self._ask([("SCAN", cursor, "MATCH", pattern + "*", "COUNT", _SCAN_COUNT)])
-            found.update(keys)
-            if int(cursor) == 0:
-                return [key.decode()[len(prefix) :] for key in found]
+        [(cursor, keys)] = self._ask([("SCAN", after or 0, "MATCH", pattern + "*", "COUNT", PART_KEYS)])
+        return Part([key.decode()[len(prefix) :] for key in keys], cursor.decode() if int(cursor) else None)
 
     def close(self) -> None:
         """Give the connections back."""

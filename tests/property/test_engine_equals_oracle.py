@@ -111,17 +111,22 @@ def as_records(events: list[Fields]) -> list[GivenRecord]:
 def ask_both(view: Any, history: History, served: Served, entity: list[Any], asked_ms: int) -> None:
     """Compare one answer with brute force; only a question older than the declared disorder may go unanswered."""
     rows = {number: oracle.fold(view, list(enumerate(events))) for number, events in history.items()}
+    out_of_reach = oracle.out_of_reach(view, rows, asked_ms)
     expected = oracle.values(view, rows, entity, asked_ms)
-    if expected is None:
-        assert served.absent == (view.name,)
-        assert set(served.values.values()) == {None}
-        return
     newest_ms = max(row.newest_ms or 0 for row in rows.values())
     if asked_ms >= newest_ms - view.on.disorder_ms:
-        assert served.unanswerable == ()
+        assert out_of_reach == set()
+    if expected is None:
+        nobody_knows = {each.name for each in view.features} if out_of_reach else set()
+        assert served.unanswerable == tuple(sorted(f"{view.name}.{name}" for name in nobody_knows))
+        assert served.absent == (() if out_of_reach else (view.name,))
+        assert set(served.values.values()) == {None}
+        return
+    assert served.unanswerable == tuple(sorted(f"{view.name}.{name}" for name in out_of_reach))
+    assert served.absent == ()
     for name, value in expected.items():
         shown = f"{view.name}.{name}"
-        if shown in served.unanswerable:
+        if name in out_of_reach:
             assert served.values[shown] is None
         else:
             assert served.values[shown] == value, shown
