@@ -171,7 +171,7 @@ class Advance:
     chain: Chain[Any]
     row: Row
     changed: Iterable[str] = ()
-    removed: Iterable[str] = ()
+    removed: Sequence[str] = ()
 
 
 def commit_together(store: OnlineStore, advances: Sequence[Advance]) -> None:

@@ -33,6 +33,14 @@ class Retention:
         newest = [row.newest_ms for row in rows if row.newest_ms is not None]
         return max(newest) - self._disorder_ms if newest else None
 
+    def floor(self, row: Row) -> int | None:
+        """Return the floor of the longest series, None where no event was seen yet: cells die only when it moves."""
+        oldest_ms = self.oldest_ms((row,))
+        if oldest_ms is None:
+            return None
+        longest = max(self._series, key=lambda each: each.grid_ms * each.span_tiles)
+        return floor_of(longest.grid_ms, longest.span_tiles, oldest_ms)
+
     def is_dead(self, state: CellState, row: Row) -> bool:
         """Return whether no question that ``row``'s partition may still be asked needs the state. Cost: 0.5 us."""
         oldest_ms, origin_ms = self.oldest_ms((row,)), state[ORIGIN]
