@@ -1,7 +1,16 @@
 """The online store in Redis: one primary, Redis Functions for writes, plain commands for reads.
 
-Keys and function code are in ``headrace.lua``. Two connections: the writer waits seconds, the reader as long as its
-caller allows. Not for a Redis Cluster: one call writes a row and its cells, so they have to live in one shard.
+Keys and function code are in ``headrace.lua``; what a URL may say in `streams.store.address`. Two connections: the
+writer waits seconds, the reader as long as its caller allows; both speak to a primary only. Not for a Redis Cluster:
+one call writes a row and its cells, so they have to live in one shard.
+
+Rights of a user of its own (Redis 7 and newer; ``<ns>`` is the namespace)::
+
+    ACL SETUSER headrace on >SECRET resetkeys ~<ns>:* resetchannels -@all
+        +info +ping +select +function|load +fcall +hget +hset +hsetnx +hgetall +hmget +hdel +scan
+
+A role that only reads (scoring) does with ``%R~<ns>:*`` and without ``+hset +hsetnx +hdel``. ``SCAN`` shows the names
+of all keys of the database to the user: give headrace a database or a server of its own where those are secret.
 """
 
 from __future__ import annotations
@@ -33,6 +42,7 @@ from streams.store import (
     check_mark,
     fresh_mark,
 )
+from streams.store.address import read_address
 from streams.store.wire import Command, Wire
 
 BREAKER_S = 0.1
@@ -75,8 +85,9 @@ class RedisStore:
         self._namespace = namespace
         self._timeout_s = timeout_s
         self._clock = clock
-        self._writer = Wire(url, _GREETING, _welcome)
-        self._reader = Wire(url, (), _welcome_reader)
+        address = read_address(url)
+        self._writer = Wire(address, _GREETING, _welcome)
+        self._reader = Wire(address, _GREETING[:1], _welcome_reader)
         self._shut_until = 0.0
         self._writer.ask([("PING",)], timeout_s)
 
@@ -222,9 +233,7 @@ def _stored_pointer(reply: list[bytes | None]) -> Pointer | None:
 def _welcome(replies: Sequence[Any]) -> None:
     """Refuse a server that would lose state, and one that did not take the function library."""
     info, loaded = replies
-    if isinstance(info, Exception):
-        raise info
-    found = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
+    found = _welcome_reader([info])
     if found.get("redis_mode") == "cluster":
         raise StoreError("cannot use the online store: expected one primary, got a Redis Cluster; use a plain Redis")
     policy = found.get("maxmemory_policy")
@@ -239,5 +248,12 @@ def _welcome(replies: Sequence[Any]) -> None:
         raise loaded
 
 
-def _welcome_reader(_: Sequence[Any]) -> None:
-    """Take any server: the writer has judged it."""
+def _welcome_reader(replies: Sequence[Any]) -> dict[str, str]:
+    """Refuse a replica; return what the server says of itself."""
+    [info] = replies
+    if isinstance(info, Exception):
+        raise info
+    found = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
+    if found.get("role") == "slave":
+        raise redis.ReadOnlyError("expected a primary, got a replica")
+    return found
