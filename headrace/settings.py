@@ -227,7 +227,9 @@ def _redis(value: object, where: str) -> str:
     try:
         read_address(value)
     except StoreError as error:
-        raise SettingsError(f"cannot read settings: {where}: {error}") from None
+        raise SettingsError(
+            f"cannot read settings: {where}: {str(error).removeprefix('cannot use the online store: ')}"
+        ) from None
     return value
 
 

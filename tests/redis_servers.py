@@ -32,7 +32,8 @@ class RedisServer:
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         (self.port,) = free_ports([0])
         self.folder = folder
-        self.settings = dict(SETTINGS) | {"port": str(self.port)} | dict(settings or {})
+        at_once = {"port": str(self.port), "repl-diskless-sync-delay": "0"}
+        self.settings = dict(SETTINGS) | at_once | dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
 

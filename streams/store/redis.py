@@ -9,8 +9,8 @@ Rights of a user of its own (Redis 7 and newer; ``<ns>`` is the namespace)::
     ACL SETUSER headrace on >SECRET resetkeys ~<ns>:* resetchannels -@all
         +info +ping +select +function|load +fcall +hget +hset +hsetnx +hgetall +hmget +hdel +scan
 
-A role that only reads (scoring) does with ``%R~<ns>:*`` and without ``+hset +hsetnx +hdel``. ``SCAN`` shows the names
-of all keys of the database to the user: give headrace a database or a server of its own where those are secret.
+A process that only reads (scoring) does with ``%R~<ns>:*`` and without ``+hset +hsetnx +hdel``. ``SCAN`` shows the
+names of all keys of the database to the user: give headrace a server of its own where those are secret.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ class RedisStore:
         self._reader = Wire(address, _GREETING[:1], _welcome_reader)
         self._shut_until = 0.0
         self._writer.ask([("PING",)], timeout_s)
+        self._reader.ask([("PING",)], timeout_s)
 
     def create_row(self, key: RowKey, row: Row) -> StoredRow:
         """Create the row only if it is absent; return the row that is there now."""

@@ -21,6 +21,9 @@ Command = Sequence[str | bytes | int]
 GREETING_S = 1.0
 """How long connecting and greeting may take: a server that hangs accepts connections and then says nothing."""
 
+HANDSHAKE_S = 0.1
+"""What connecting over TLS may take though its caller has less time: else a reader would begin anew for ever."""
+
 _READ_BYTES = 256 * 1024
 
 _TLS_FILES = {"ca": "ssl_ca_certs", "cert": "ssl_certfile", "key": "ssl_keyfile"}
@@ -29,7 +32,7 @@ _WHAT_TO_DO: tuple[tuple[type[Exception], str, str], ...] = (
     (redis.TimeoutError, "", "is it overloaded or frozen?"),
     (redis.OutOfMemoryError, "", "give Redis more memory, nothing may be evicted"),
     (redis.BusyLoadingError, "", "wait, Redis is reading its data"),
-    (redis.ReadOnlyError, "", "point at the primary, not at a replica"),
+    (redis.ReadOnlyError, "", "name the primary in the URL, or name every server that may become it"),
     (MasterDownError, "", "wait for the primary"),
     (NoPermissionError, "", "give the user the rights that streams/store/redis.py lists"),
     (redis.AuthenticationError, "", "put the right user and password in the URL"),
@@ -66,6 +69,7 @@ class Wire:
         self._greeting = greeting
         self._welcome = welcome
         self._open = False
+        self._patience_s = HANDSHAKE_S if address.tls else 0.0
 
     @property
     def address(self) -> str:
@@ -86,6 +90,7 @@ class Wire:
         try:
             if not self._open:
                 self._connect(deadline)
+                deadline = max(deadline, time.monotonic() + self._patience_s)
             return self._exchange(commands, deadline)
         except (redis.RedisError, OSError) as error:
             explained = StoreUnavailable(self._explain(error))
@@ -104,7 +109,7 @@ class Wire:
     def _connect(self, deadline: float) -> None:
         """Try each candidate once, as time allows; the last one's failure is raised."""
         for left in range(len(self._candidates) - 1, -1, -1):
-            timeout_s = max(0.001, min(deadline - time.monotonic(), GREETING_S))
+            timeout_s = max(0.001, self._patience_s, min(deadline - time.monotonic(), GREETING_S))
             try:
                 self._meet(timeout_s)
             except (redis.RedisError, OSError):
