@@ -171,8 +171,10 @@ def pair(folder: Path) -> tuple[RedisServer, RedisServer]:
     return RedisServer(folder / "a"), RedisServer(folder / "b")
 
 
-@pytest.mark.parametrize("lag", [0, PART // 2])
-async def test_a_replica_that_is_promoted_is_gone_on_with_however_far_it_lagged(tmp_path: Path, lag: int) -> None:
+@pytest.mark.parametrize(("loss", "lag"), [("killed", 0), ("killed", PART // 2), ("frozen", PART // 2)])
+async def test_a_replica_that_is_promoted_is_gone_on_with_however_far_it_lagged(
+    tmp_path: Path, loss: str, lag: int
+) -> None:
     first, second = pair(tmp_path)
     with running(first, second):
         second.follow(first)
@@ -185,7 +187,7 @@ async def test_a_replica_that_is_promoted_is_gone_on_with_however_far_it_lagged(
             await stage.publish(lag)
             await stage.work()
 
-        first.kill()
+        {"killed": first.kill, "frozen": first.freeze}[loss]()
         await stage.publish()
         await stage.work_and(lambda: promoted(second))
 
