@@ -23,7 +23,7 @@ from streams.records import Partition
 
 MARK_BYTES = 8
 PART_KEYS = 500
-"""How many keys one call of `OnlineStore.some_entities` looks at: about 0.2 ms of Redis."""
+"""How many keys one call of `OnlineStore.some_entities` looks at."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
