@@ -74,11 +74,17 @@ class Stage:
         for number in range(self._published, self._published + count):
             event = {
                 "flight_id": f"F{number}", "origin": ORIGINS[number % 3], "dest": "LAX", "carrier": "UA", "seats": 100,
-                "tail": f"N{number % 40}", "delay_min": number / 8, "departed_at": NOW_MS + number * 60_000,
+                "tail": f"N{number % 40}", "delay_min": number / 8, "departed_at": self.clock(),
             }  # fmt: skip
             self.clock.advance(60_000)
             await self.log.producer().produce(EVENT.topic, json.dumps(event).encode(), partition=0)
         self._published += count
+
+    async def rest(self, times: int) -> None:
+        """Stand at the end of the partition, some seconds long."""
+        for _ in range(times):
+            self.clock.advance(2_000)
+            assert await self._member.poll(0) is None
 
     async def work(self) -> None:
         """Apply all that was published."""
@@ -321,3 +327,20 @@ def test_a_redis_that_began_to_evict_is_refused_when_it_is_connected_to_again(tm
         client.config_set("maxmemory-policy", "noeviction")
         store.write([Link(FIRST, held, mark(1))])
         store.close()
+
+
+async def test_dead_cells_are_removed_from_redis_and_no_answer_shows_it(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path / "a")
+    with running(server):
+        stage = await begun(tmp_path, server.url)
+        stage.clock.advance(3 * 24 * 3_600_000)
+        await stage.publish(1)
+        await stage.work()
+
+        await stage.rest(4)
+
+        assert len(stage.store.entities(VIEW.key)) == len(stage.store.entities(BY_TAIL.key)) == 1
+        await stage.publish(3)  # two of the origins come back
+        await stage.work()
+        assert len(stage.store.entities(VIEW.key)) == 3
+        await stage.end()
