@@ -9,6 +9,7 @@ advances, the records that came too late for a view before the row of that view'
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,10 @@ from streams.errors import ChainBroken, Gap, StoreError
 from streams.intake import DecodedBatch, Intake
 from streams.records import Partition, RecordBatch
 from streams.store import Question, Row, RowKey, StoredRow
+from streams.sweep import Sweep
+
+RECORDS_A_SWEEP = 100_000
+"""How many records are applied at most before a part of the cells is looked through for dead ones."""
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +44,23 @@ class _Topic:
     engines: Sequence[Engine]
 
 
+@dataclass(slots=True)
+class _Sweeps:
+    """The sweeps of one partition's views, which take turns."""
+
+    turns: deque[Sweep]
+    next: int
+    """The offset at which one is due on the way to the end."""
+
+    def step(self) -> Sequence[Advance]:
+        """Return the link that removes what is dead in the next part."""
+        if not self.turns:
+            return ()
+        self.turns.rotate(-1)
+        removal = self.turns[-1].step()
+        return () if removal is None else (removal,)
+
+
 @dataclass(frozen=True, slots=True)
 class _Open:
     """One partition in hand. Thrown away as a whole after a refusal: nothing cached is trusted then."""
@@ -48,6 +70,7 @@ class _Open:
     folds: Sequence[tuple[Engine, Chain[CellState]]]
     waiting: Sequence[RowKey]
     """Rows of views that have not been started, see `FeaturesRole.open`."""
+    sweeps: _Sweeps
 
     @property
     def chains(self) -> list[Chain[None] | Chain[CellState]]:
@@ -137,7 +160,8 @@ class FeaturesRole:
                 waiting.append(key)
             else:
                 folds.append((engine, Chain(store, key, stored, engine.codec)))
-        return _Open(topic, Chain(store, intake_key, intake, NoCells()), folds, waiting)
+        sweeps = _Sweeps(deque(Sweep(store, *fold) for fold in folds), intake.row.next + RECORDS_A_SWEEP)
+        return _Open(topic, Chain(store, intake_key, intake, NoCells()), folds, waiting, sweeps)
 
     async def apply(self, batch: RecordBatch) -> None:
         """Make the batch part of every row on its partition: what goes aside first, then all rows in one round trip."""
@@ -150,7 +174,16 @@ class FeaturesRole:
                 await self._late_records.send(engine.source, batch, applied.too_late)
                 advances.append(Advance(chain, applied.row, applied.changed))
         commit_together(self._context.store, advances)
+        if batch.next >= opened.sweeps.next:
+            self._sweep(opened, batch.next)
         self._export(opened)
+
+    def _sweep(self, opened: _Open, position: int) -> None:
+        opened.sweeps.next = position + RECORDS_A_SWEEP
+        removals = opened.sweeps.step()
+        commit_together(self._context.store, removals)
+        for removal in removals:
+            self._context.metrics.count("cells_removed_total", len(removal.removed), fold=removal.chain.key.fold)
 
     async def _taken_in(self, opened: _Open, batch: RecordBatch, decoded: DecodedBatch) -> Sequence[Advance]:
         """Send the dead letters that the intake's row does not contain; return its advance, if there is one."""
@@ -185,6 +218,7 @@ class FeaturesRole:
                 if chain.row.next == end
             ],
         )
+        self._sweep(opened, end)
 
     async def close(self, partition: Partition) -> None:
         """Forget the partition. Every effect is durable already."""

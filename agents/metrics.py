@@ -22,6 +22,7 @@ TABLE: tuple[tuple[str, _Kind, tuple[str, ...], str], ...] = (
     ("store_waits_total", Counter, ("role",), "times a role waited for a store that did not answer"),
     ("log_waits_total", Counter, ("role",), "times a role waited for a log that did not acknowledge"),
     ("registry_waits_total", Counter, ("role",), "times a role waited for a schema registry that did not answer"),
+    ("cells_removed_total", Counter, ("fold",), "cells removed because no question needs them any more"),
     ("batch_seconds", Histogram, ("role",), "time to apply one record batch"),
     ("assigned_partitions", Gauge, ("role",), "partitions that this process works on"),
     ("requests_total", Counter, ("model", "status", "reason"), "scoring requests by outcome"),

@@ -9,7 +9,7 @@ The only file that reads the environment. Names that nobody knows are refused, w
 ``namespace``        ``HEADRACE_NAMESPACE``         leads every key, group and topic of ours; default: app's name
 ``kafka``            ``HEADRACE_KAFKA``             bootstrap address; as a table: librdkafka properties
 ..                   ``HEADRACE_KAFKA_PROPERTIES``  a JSON object of such properties, over those of the table
-``redis``            ``HEADRACE_REDIS``             URL of the online store
+``redis``            ``HEADRACE_REDIS``             URL of the online store, see `streams.store.address`
 ``artefacts``        ``HEADRACE_ARTEFACTS``         folder of the artefact store
 ``partitions``       ``HEADRACE_PARTITIONS``        of the topics that we create
 ``admin_host``       ``HEADRACE_ADMIN_HOST``        where ``/metrics``, ``/livez`` and ``/readyz`` listen
@@ -35,6 +35,8 @@ import msgspec
 
 from definitions.errors import HeadraceError
 from headrace.errors import SettingsError
+from streams.errors import StoreError
+from streams.store.address import read_address
 
 ROLES = ("features", "scoring", "learning", "monitoring")
 """In the order of their admin ports."""
@@ -55,8 +57,9 @@ class Settings:
     app: str | None = None
     namespace: str | None = None
     kafka: str | None = None
-    kafka_properties: Mapping[str, str] = field(default_factory=dict)
-    redis: str | None = None
+    kafka_properties: Mapping[str, str] = field(default_factory=dict, repr=False)
+    redis: str | None = field(default=None, repr=False)
+    """May hold a password: show `streams.store.address.safe` of it."""
     artefacts: Path = Path(".headrace/artefacts")
     partitions: int = 4
     admin_host: str = "127.0.0.1"
@@ -222,10 +225,15 @@ def _substrate(value: object, where: str) -> str:
 
 
 def _redis(value: object, where: str) -> str:
-    text = _text(value, where)
-    if not text.startswith(("redis://", "rediss://", "unix://")):
-        raise SettingsError(f"cannot read settings: {where}: expected redis://host:port/0, got {value!r:.80}")
-    return text
+    if not isinstance(value, str):  # not shown: it may be meant as a secret
+        raise SettingsError(f"cannot read settings: {where}: expected str, got {type(value).__name__}")
+    try:
+        read_address(value)
+    except StoreError as error:
+        raise SettingsError(
+            f"cannot read settings: {where}: {str(error).removeprefix('cannot use the online store: ')}"
+        ) from None
+    return value
 
 
 def _registry(value: object, where: str) -> str:

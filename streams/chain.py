@@ -95,15 +95,28 @@ class Chain(Generic[State]):
         """
         missing = [entity for entity in dict.fromkeys(entities) if entity not in self._slots]
         if missing:
-            # Compared with our mark, or we might trust what a store gone back to that mark no longer has.
-            cells = self._store.read_cells(self.key, missing, expected=self._mark)
-            for entity, cell in zip(missing, cells, strict=True):
-                self._slots[entity] = (
-                    Slot(0, self._codec.empty())
-                    if cell is None
-                    else Slot(cell.position, self._codec.decode(cell.state))
-                )
+            self._slots.update(self._read(missing))
         return self._slots
+
+    def look(self, entities: Iterable[str]) -> Mapping[str, Slot[State]]:
+        """Return a slot for each of ``entities`` as `load` does, without keeping those that were not kept already.
+
+        Raises:
+            ChainBroken, StoreUnavailable: as `load`.
+        """
+        wanted = dict.fromkeys(entities)
+        missing = [entity for entity in wanted if entity not in self._slots]
+        found = self._read(missing) if missing else {}
+        return {entity: found.get(entity) or self._slots[entity] for entity in wanted}
+
+    def _read(self, entities: Sequence[str]) -> dict[str, Slot[State]]:
+        # Compared with our mark, or we might trust what a store gone back to that mark no longer has.
+        cells = self._store.read_cells(self.key, entities, expected=self._mark)
+        codec = self._codec
+        return {
+            entity: Slot(0, codec.empty()) if cell is None else Slot(cell.position, codec.decode(cell.state))
+            for entity, cell in zip(entities, cells, strict=True)
+        }
 
     def commit(self, row: Row, changed: Iterable[str]) -> None:
         """Write the states of ``changed`` and advance the row, in one round trip.
@@ -114,9 +127,13 @@ class Chain(Generic[State]):
         """
         commit_together(self._store, [Advance(self, row, changed)])
 
-    def prepare(self, row: Row, changed: Iterable[str]) -> Prepared:
-        """Return the links that write the states of ``changed`` and advance the row; `commit_together` sends them."""
-        cells = {entity: self._cell(entity, row.next) for entity in changed}
+    def prepare(self, row: Row, changed: Iterable[str], removed: Iterable[str] = ()) -> Prepared:
+        """Return the links that write the states of ``changed``, remove cells and advance the row.
+
+        `commit_together` sends them. ``removed`` are entities whose cells go, whatever their states.
+        """
+        cells: dict[str, Cell | None] = {entity: self._cell(entity, row.next) for entity in changed}
+        cells |= dict.fromkeys(removed)
         return Prepared(row, cells, list(self._links(cells, row)))
 
     def written(self, prepared: Prepared) -> None:
@@ -145,7 +162,7 @@ class Chain(Generic[State]):
     def _forget(self, written: Mapping[str, Cell | None]) -> None:
         for entity, cell in written.items():
             if cell is None:
-                del self._slots[entity]
+                self._slots.pop(entity, None)
         excess = len(self._slots) - self._cached_cells
         for entity in list(islice(self._slots, max(0, excess))):
             del self._slots[entity]
@@ -158,6 +175,7 @@ class Advance:
     chain: Chain[Any]
     row: Row
     changed: Iterable[str] = ()
+    removed: Sequence[str] = ()
 
 
 def commit_together(store: OnlineStore, advances: Sequence[Advance]) -> None:
@@ -167,7 +185,7 @@ def commit_together(store: OnlineStore, advances: Sequence[Advance]) -> None:
         ChainBroken: a link was refused. Chains before it may have been written, so throw all of them away.
         StoreUnavailable: it is not known how much was written; likewise.
     """
-    prepared = [each.chain.prepare(each.row, each.changed) for each in advances]
+    prepared = [each.chain.prepare(each.row, each.changed, each.removed) for each in advances]
     store.write([link for part in prepared for link in part.links])
     for each, part in zip(advances, prepared, strict=True):
         each.chain.written(part)

@@ -16,6 +16,7 @@ from definitions.expressions import Expression, evaluate, names_in
 from definitions.values import Value
 from streams.aggregates import Kind, kind_of
 from streams.cells import DROPPED, ORIGIN, CellLayout, CellState, SeriesLayout
+from streams.retention import floor_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,15 @@ class _Derived:
     reads: frozenset[str]
 
 
-States = Sequence[Sequence[CellState] | None]
-"""One entity's cells per source of the view, in order of source partition; None of a source that has not started."""
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is held of one entity in one source of a view."""
+
+    states: Sequence[CellState] | None
+    """Its cells, in order of source partition, not empty ones; None where the source has not started."""
+    oldest_ms: int | None = None
+    """`streams.retention.Retention.oldest_ms` of the rows that were read with the cells."""
+
 
 _Span = tuple[list[Any], int]
 """The rows of a series that lie in the window, in one list, and the cell's origin."""
@@ -74,18 +82,38 @@ class Finaliser:
             if each.expression is not None
         )
         self._plans = _plans(view, layouts)
+        self._longest_first = sorted(self._plans, key=lambda plan: plan.tiles * plan.series.grid_ms, reverse=True)
 
     def absent(self) -> dict[str, Value]:
-        """Return the values of an entity that was never seen: none, but what an expression says of that."""
+        """Return the values of an entity that is not known: none, but what an expression says of that."""
         values: dict[str, Value] = dict.fromkeys(self._names)
         self._derive(values, set())
         return values
 
-    def values(self, states: States, as_of_ms: int) -> tuple[dict[str, Value], set[str]]:
-        """Return the values at ``as_of_ms`` and the names of those that cannot be answered, which are None.
+    def unanswerable(self) -> tuple[dict[str, Value], set[str]]:
+        """Return the values where it cannot be told whether the entity is known: none, and the names of all."""
+        return dict.fromkeys(self._names), set(self._names)
+
+    def is_known(self, held: Sequence[Held], as_of_ms: int) -> bool | None:
+        """Return whether some window that ends at ``as_of_ms`` holds an event of the entity: else it is unknown then.
+
+        None says that it cannot be told, because a window reaches below what is retained. Arguments as of `values`.
+        Cost: 0.5 us for an entity with an event in its longest window.
+        """
+        unanswerable = False
+        for plan in self._longest_first:
+            of_source = held[plan.source]
+            spans = _spans(plan, of_source, as_of_ms)
+            if spans:
+                return True
+            unanswerable = unanswerable or (spans is None and of_source.states is not None)
+        return None if unanswerable else False
+
+    def values(self, held: Sequence[Held], as_of_ms: int) -> tuple[dict[str, Value], set[str]]:
+        """Return the values of a known entity, and the names of those that cannot be answered, which are None.
 
         Args:
-            states: the entity's cells, at least one. Not empty ones.
+            held: what is held of the entity, per source of the view.
             as_of_ms: the time asked about.
 
         Cost: 2 us per window and 1 us per feature, and 10 ns per tile in the windows.
@@ -93,7 +121,7 @@ class Finaliser:
         values: dict[str, Value] = dict.fromkeys(self._names)
         unanswerable: set[str] = set()
         for plan in self._plans:
-            spans = _spans(plan, states[plan.source], as_of_ms)
+            spans = _spans(plan, held[plan.source], as_of_ms)
             if spans is None:
                 unanswerable.update(plan.names)
                 continue
@@ -108,7 +136,7 @@ class Finaliser:
         self._derive(values, unanswerable)
         return values, unanswerable
 
-    def ages_ms(self, states: States, as_of_ms: int) -> dict[str, int | None]:
+    def ages_ms(self, held: Sequence[Held], as_of_ms: int) -> dict[str, int | None]:
         """Return how old each value is: from the start of the newest tile with events in its window, None for none.
 
         The age of an expression is that of its oldest input.
@@ -118,7 +146,7 @@ class Finaliser:
             series = plan.series
             starts = [
                 origin_ms + rows[-series.width] * series.grid_ms
-                for rows, origin_ms in _spans(plan, states[plan.source], as_of_ms) or ()
+                for rows, origin_ms in _spans(plan, held[plan.source], as_of_ms) or ()
             ]
             if starts:
                 ages.update(dict.fromkeys(plan.names, max(0, as_of_ms - max(starts))))
@@ -162,13 +190,18 @@ def _planned(
     return (series.place, window.length_ms // series.grid_ms), finalised
 
 
-def _spans(plan: _WindowPlan, states: Sequence[CellState] | None, as_of_ms: int) -> list[_Span] | None:
+def _spans(plan: _WindowPlan, held: Held, as_of_ms: int) -> list[_Span] | None:
     """Return what lies in the window of each cell that has something there.
 
-    None if a cell gave some of it up, or if its source has not started.
+    None if some of it is not retained, or if the source has not started.
     """
+    states, oldest_ms = held.states, held.oldest_ms
     if states is None:
         return None
+    if oldest_ms is not None and as_of_ms < oldest_ms:
+        before = as_of_ms // plan.series.grid_ms - plan.tiles
+        if floor_of(plan.series, oldest_ms) > before:
+            return None
     spans: list[_Span] = []
     series, width = plan.series, plan.series.width
     for state in states:

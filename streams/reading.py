@@ -12,9 +12,10 @@ from itertools import islice
 
 from definitions.declared import ViewDefinition
 from definitions.values import Value
-from streams.cells import CellCodec, CellLayout, CellState
+from streams.cells import CellCodec, CellLayout
 from streams.entities import asked_key
-from streams.finalise import Finaliser, States
+from streams.finalise import Finaliser, Held
+from streams.retention import Retention
 from streams.store import Answer, Cell, Question, StoredRow
 
 Asked = Mapping[str, str | int | None]
@@ -32,7 +33,7 @@ class Served:
     as_of_ms: int | None
     """What the broker had at that time is contained; None where a source has not started or not come that far."""
     absent: tuple[str, ...] = ()
-    """Views whose entity was never seen by any of their sources, or not given."""
+    """Views whose entity is not given, or has no event in any window that ends at the time asked about."""
     unanswerable: tuple[str, ...] = ()
     """``view.feature`` names asked about a time whose tiles are no longer retained, or of an entity that one source of
     the view knows while the one they are made from has not started."""
@@ -72,6 +73,7 @@ class ViewReader:
         self.view = view
         self.sources = tuple(zip(view.sources, map(CellCodec, layouts), strict=True))
         self.finaliser = Finaliser(view, layouts)
+        self.retentions = tuple(map(Retention, view.sources, layouts))
         self._entity_names = view.entity_names
         self._names = {each.name: f"{view.name}.{each.name}" for each in view.features}
 
@@ -79,29 +81,35 @@ class ViewReader:
         """Return the key of the request's entity, None where it is not given: the same in every source."""
         return asked_key(self._entity_names, entities)
 
-    def add(self, served: Serving, states: States, positions: Iterable[Mapping[str, int]], *, ages: bool) -> None:
-        """Add the view's values to what is being served. No states in any source: the entity was never seen.
+    def add(
+        self, served: Serving, held: Sequence[Held] | None, positions: Iterable[Mapping[str, int]], *, ages: bool
+    ) -> None:
+        """Add the view's values to what is being served.
 
         Args:
-            served: what is being served.
-            states: the entity's cells, per source.
+            served: takes them.
+            held: what is held of the entity, per source; None where the entity is not given.
             positions: how far each source's partitions are contained.
-            ages: whether to add the values' ages.
+            ages: whether the values' ages are wanted.
         """
-        for (source, _), reached in zip(self.sources, positions, strict=True):
+        for source, reached in zip(self.view.sources, positions, strict=True):
             served.positions[source.key] = reached
-        if not any(states):
-            served.absent.append(self.view.name)
-            values, unanswerable = self.finaliser.absent(), set[str]()
+        finaliser = self.finaliser
+        is_known = False if held is None else finaliser.is_known(held, served.at_ms)
+        if held is not None and is_known:
+            values, unanswerable = finaliser.values(held, served.at_ms)
+        elif is_known is None:
+            values, unanswerable = finaliser.unanswerable()
         else:
-            values, unanswerable = self.finaliser.values(states, served.at_ms)
+            values, unanswerable = finaliser.absent(), set()
+            served.absent.append(self.view.name)
         names = self._names
         for name, value in values.items():
             served.values[names[name]] = value
         served.unanswerable.extend(sorted(names[name] for name in unanswerable))
-        if ages:
-            found = self.finaliser.ages_ms(states, served.at_ms)
-            served.ages_ms.update({names[name]: age for name, age in found.items()})
+        if ages and held is not None:
+            old = finaliser.ages_ms(held, served.at_ms)
+            served.ages_ms.update({names[name]: age for name, age in old.items()})
 
 
 class FeatureReader:
@@ -133,13 +141,14 @@ class FeatureReader:
     ) -> Served:
         """Return the features of request ``index`` as of ``as_of_ms``. Cost: 10-20 us per view, and up with tiles."""
         if self._opened is None or self._opened.answer is not answer:
-            self._opened = _Opened(answer, len(self._sources))
+            self._opened = _Opened(answer, [each for reader in self._readers for each in reader.retentions])
         opened, serving = self._opened, Serving(as_of_ms)
         places = enumerate(question.places[index])
         for reader in self._readers:
             own = list(islice(places, len(reader.sources)))
-            states = [opened.states(codec, *each) for (_, codec), each in zip(reader.sources, own, strict=True)]
-            reader.add(serving, states, [opened.positions(*each) for each in own], ages=ages)
+            held = [opened.held(codec, *each) for (_, codec), each in zip(reader.sources, own, strict=True)]
+            is_given = own[0][1] is not None
+            reader.add(serving, held if is_given else None, [opened.positions(*each) for each in own], ages=ages)
         return serving.done(opened.as_of_ms)
 
 
@@ -154,23 +163,30 @@ def _places(cells: dict[tuple[str, str], int], reader: ViewReader, entities: Ask
 class _Opened:
     """An answer being served from: what several of its requests share is worked out once."""
 
-    def __init__(self, answer: Answer, sources: int) -> None:
+    def __init__(self, answer: Answer, retentions: Sequence[Retention]) -> None:
         self.answer = answer
-        rows = answer.rows[:sources]
+        rows = answer.rows[: len(retentions)]
         self.as_of_ms = _as_of(rows)
         self._next = [{name: stored.row.next for name, stored in found.items()} for found in rows]
-        self._states: dict[int, Sequence[CellState]] = {}
+        # A cell that was removed while the answer was read is missed only by the rows behind it.
+        behind = answer.rows_behind[: len(retentions)] or rows
+        self._oldest_ms = [
+            retention.oldest_ms(stored.row for stored in found.values())
+            for retention, found in zip(retentions, behind, strict=True)
+        ]
+        self._held: dict[int, Held] = {}
 
-    def states(self, codec: CellCodec, number: int, place: int | None) -> Sequence[CellState] | None:
-        """Return the states of one entity in one source, in order of partition; None if the source has not started."""
+    def held(self, codec: CellCodec, number: int, place: int | None) -> Held:
+        """Return what is held of one entity in source ``number``."""
         if not self._next[number]:
-            return None
+            return Held(None)
         if place is None:
-            return ()
-        found = self._states.get(place)
+            return Held((), self._oldest_ms[number])
+        found = self._held.get(place)
         if found is None:
             cells = self.answer.cells[place]
-            found = self._states[place] = [codec.decode(cells[name].state) for name in in_order(cells)]
+            states = [codec.decode(cells[name].state) for name in in_order(cells)]
+            found = self._held[place] = Held(states, self._oldest_ms[number])
         return found
 
     def positions(self, number: int, place: int | None) -> Mapping[str, int]:

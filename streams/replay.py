@@ -17,6 +17,7 @@ from streams.cells import ORIGIN, CellState
 from streams.chain import Slot
 from streams.codecs import Schemas
 from streams.engine import Engine
+from streams.finalise import Held
 from streams.intake import DecodedBatch, Intake
 from streams.reading import Asked, Served, Serving, ViewReader, in_order
 from streams.records import Partition, RecordBatch
@@ -130,10 +131,13 @@ class PointInTime:
         serving = Serving(as_of_ms)
         for reader in self._readers:
             key = reader.entity_key(entities)
-            sources = [self._states[source.key] for source, _ in reader.sources]
-            states = [[] if key is None else self._cells(each, key) for each in sources]
-            positions = [{name: held.row.next for name, held in each.items()} for each in sources]
-            reader.add(serving, states, positions, ages=False)
+            held, positions = [], []
+            for source, retention in zip(reader.view.sources, reader.retentions, strict=True):
+                by_partition = self._states[source.key]
+                oldest_ms = retention.oldest_ms(each.row for each in by_partition.values())
+                held.append(Held(() if key is None else self._cells(by_partition, key), oldest_ms))
+                positions.append({name: each.row.next for name, each in by_partition.items()})
+            reader.add(serving, None if key is None else held, positions, ages=False)
         return serving.done(None)
 
     def remembered(self, source: Source, partition: Partition) -> Remembered | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from definitions.declared import Aggregate, Source, ViewDefinition, Window
+from definitions.declared import Aggregate, Feature, Source, ViewDefinition, Window
 from definitions.expressions import Constant, Expression, Name
 
 RELATIVE = 1e-9
@@ -104,7 +104,9 @@ def fold(source: Source, records: Sequence[tuple[int, Mapping[str, Any] | None]]
 def values(
     view: ViewDefinition, rows: Sequence[Mapping[int, OracleRow]], entity: Sequence[Any], asked_ms: int
 ) -> dict[str, Any] | None:
-    """Return what equals the aggregates of one entity, by feature name; None if it was never seen.
+    """Return what equals the aggregates of one entity, by feature name.
+
+    None if no window that is in reach holds an event of it.
 
     Args:
         view: whose aggregates.
@@ -112,15 +114,19 @@ def values(
         entity: what names it.
         asked_ms: the time asked about.
     """
-    mine = [
-        [
-            Kept(at_ms, number, offset, event)
-            for number, row in of_source.items()
-            for at_ms, offset, event in row.kept
-            if [event[name] for name in source.by] == list(entity)
-        ]
-        for source, of_source in zip(view.sources, rows, strict=True)
-    ]
+    beyond = out_of_reach(view, rows, asked_ms)
+    mine = []
+    for source, of_source in zip(view.sources, rows, strict=True):
+        windows = [window for each, window in _read(view, source) if each.name not in beyond]
+        mine.append(
+            [
+                Kept(at_ms, number, offset, event)
+                for number, row in of_source.items()
+                for at_ms, offset, event in row.kept
+                if [event[name] for name in source.by] == list(entity)
+                and any(in_window(at_ms, window, asked_ms) for window in windows)
+            ]
+        )
     if not any(mine):
         return None
     answers: dict[tuple[str, str], Any] = {}
@@ -135,6 +141,39 @@ def values(
             value = answers[feature.aggregate, feature.window]
             found[feature.name] = value if feature.item is None else value[feature.item - 1]
     return found
+
+
+def _read(view: ViewDefinition, source: Source) -> list[tuple[Feature, Window]]:
+    """Return the features that are read from a source, each with its window."""
+    aggregates = {each.name: each for each in source.aggregates}
+    return [
+        (feature, next(each for each in aggregates[feature.aggregate].windows if each.text == feature.window))
+        for feature in view.features
+        if feature.aggregate in aggregates
+    ]
+
+
+def out_of_reach(view: ViewDefinition, rows: Sequence[Mapping[int, OracleRow]], asked_ms: int) -> set[str]:
+    """Return the features whose window begins before what some partition retains.
+
+    That is what the longest window over the same grid holds, of questions not older than the declared disorder.
+    """
+    found: set[str] = set()
+    for source, of_source in zip(view.sources, rows, strict=True):
+        windows = [window for each in source.aggregates for window in each.windows]
+        for feature, window in _read(view, source):
+            alike = [each for each in windows if each.grid_ms == window.grid_ms]
+            longest = max(alike, key=lambda each: each.length_ms)
+            for row in of_source.values():
+                if row.newest_ms is not None:
+                    retained = _first_tile(longest, row.newest_ms - source.event.disorder_ms)
+                    if _first_tile(window, asked_ms) < retained:
+                        found.add(feature.name)
+    return found
+
+
+def _first_tile(window: Window, asked_ms: int) -> int:
+    return asked_ms // window.grid_ms - window.length_ms // window.grid_ms + 1
 
 
 def _inside(mine: Sequence[Kept], window: Window, asked_ms: int) -> list[Kept]:

@@ -150,7 +150,7 @@ def _lines(view: ViewDefinition, served: Served, as_of_ms: int, newest_ms: int |
     """Return the answer as people read it."""
     lines = [f"{view.key} as of {_shown(as_of_ms)}"]
     if served.absent:
-        lines.append("  never seen")
+        lines.append("  not known: no event in the longest window")
     values, ages, unanswerable = _own(view, served.values), _own(view, served.ages_ms), set(served.unanswerable)
     for name, value in values.items():
         age = "" if ages[name] is None else f"  ({ages[name]} ms old)"

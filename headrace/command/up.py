@@ -11,6 +11,7 @@ from headrace.command.options import AsJson, settings_of
 from headrace.command.voice import Voice
 from headrace.errors import ServerMissing
 from headrace.servers import substrate
+from streams.store.address import safe
 
 
 def command(context: typer.Context, *, as_json: AsJson = False) -> None:
@@ -24,4 +25,4 @@ def command(context: typer.Context, *, as_json: AsJson = False) -> None:
         raise ServerMissing("cannot start servers: substrate: expected auto or kafka, got in-process; nothing to start")
     chosen = substrate.provide(dataclasses.replace(settings, substrate="kafka"), Path.cwd(), say=voice.say)
     voice.say(chosen.line)
-    voice.answer({"kafka": chosen.kafka, "redis": chosen.redis})
+    voice.answer({"kafka": chosen.kafka, "redis": None if chosen.redis is None else safe(chosen.redis)})

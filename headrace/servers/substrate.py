@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from headrace import servers
 from headrace.errors import ServerMissing
 from headrace.servers import docker, kafka, redis
 from headrace.settings import Settings
+from streams.store.address import safe
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class Substrate:
     """Where the log and the store are. Both addresses are None in process."""
 
     kafka: str | None
-    redis: str | None
+    redis: str | None = field(repr=False)
     line: str
     """What was chosen, and why, for people."""
 
@@ -104,5 +105,9 @@ def _found(settings: Settings, directory: Path) -> dict[str, tuple[str | None, s
 
 
 def _chosen(found: Mapping[str, tuple[str | None, str]]) -> Substrate:
-    line = ", ".join(f"{name} at {address} ({how})" for name, (address, how) in found.items())
+    line = ", ".join(f"{name} at {_shown(name, address)} ({how})" for name, (address, how) in found.items())
     return Substrate(found["kafka"][0], found["redis"][0], line)
+
+
+def _shown(name: str, address: str | None) -> str | None:
+    return safe(address) if name == "redis" and address is not None else address

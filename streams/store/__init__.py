@@ -22,6 +22,8 @@ from streams.errors import ChainBroken, StoreError
 from streams.records import Partition
 
 MARK_BYTES = 8
+PART_KEYS = 500
+"""How many keys one call of `OnlineStore.some_entities` looks at."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -152,6 +154,16 @@ class Answer:
     rows: Sequence[Mapping[str, StoredRow]]
     cells: Sequence[Mapping[str, Cell]]
     pointers: Sequence[Pointer | None]
+    rows_behind: Sequence[Mapping[str, StoredRow]] = ()
+    """The rows once more, read behind the cells: what was removed while the answer was read is below their floors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A bounded part of a fold's entities, and where the next part begins: None behind the last one."""
+
+    entities: Sequence[str]
+    after: str | None
 
 
 class OnlineStore(Protocol):
@@ -194,6 +206,14 @@ class OnlineStore(Protocol):
 
     def entities(self, fold: str) -> Sequence[str]:
         """Return the keys of every entity that has a cell, in no order. Cost: a scan, never on a hot path."""
+        ...
+
+    def some_entities(self, fold: str, after: str | None) -> Part:
+        """Return some of the entities that have a cell: about `PART_KEYS` keys of the database are looked at.
+
+        Begin with None, go on with `Part.after` until that is None: every entity that had a cell all the while was
+        returned, perhaps twice.
+        """
         ...
 
     def close(self) -> None:

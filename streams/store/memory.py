@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 
 from streams.store import (
+    PART_KEYS,
     Answer,
     Cell,
     Link,
+    Part,
     Pointer,
     Question,
     Row,
@@ -102,6 +105,12 @@ class MemoryStore:
     def entities(self, fold: str) -> Sequence[str]:
         """Return the keys of every entity that has a cell, in no order."""
         return list(self._cells.get(fold, {}))
+
+    def some_entities(self, fold: str, after: str | None) -> Part:
+        """Return the next `PART_KEYS` entities that have a cell, in order of their keys."""
+        rest = (entity for entity in self._cells.get(fold, {}) if after is None or entity > after)
+        found = heapq.nsmallest(PART_KEYS, rest)
+        return Part(found, found[-1] if len(found) == PART_KEYS else None)
 
     def close(self) -> None:
         """Do nothing: there is nothing to give back."""

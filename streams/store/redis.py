@@ -1,7 +1,16 @@
 """The online store in Redis: one primary, Redis Functions for writes, plain commands for reads.
 
-Keys and function code are in ``headrace.lua``. Two connections: the writer waits seconds, the reader as long as its
-caller allows. Not for a Redis Cluster: one call writes a row and its cells, so they have to live in one shard.
+Keys and function code are in ``headrace.lua``; what a URL may say in `streams.store.address`. Two connections: the
+writer waits seconds, the reader as long as its caller allows; both speak to a primary only. Not for a Redis Cluster:
+one call writes a row and its cells, so they have to live in one shard.
+
+Rights of a user of its own (Redis 7 and newer; ``<ns>`` is the namespace)::
+
+    ACL SETUSER headrace on >SECRET resetkeys ~<ns>:* resetchannels -@all
+        +info +ping +select +function|load +fcall +hget +hset +hsetnx +hgetall +hmget +hdel +scan
+
+A process that only reads (scoring) does with ``%R~<ns>:*`` and without ``+hset +hsetnx +hdel``. ``SCAN`` shows the
+names of all keys of the database to the user: give headrace a server of its own where those are secret.
 """
 
 from __future__ import annotations
@@ -18,9 +27,11 @@ import redis
 from streams.errors import StoreError, StoreUnavailable
 from streams.store import (
     MARK_BYTES,
+    PART_KEYS,
     Answer,
     Cell,
     Link,
+    Part,
     Pointer,
     Question,
     Row,
@@ -31,6 +42,7 @@ from streams.store import (
     check_mark,
     fresh_mark,
 )
+from streams.store.address import read_address
 from streams.store.wire import Command, Wire
 
 BREAKER_S = 0.1
@@ -38,7 +50,6 @@ BREAKER_S = 0.1
 
 _TIMEOUT_S = 5.0
 _POSITION_BYTES = 8
-_SCAN_COUNT = 1_000
 
 _TEXT = Path(__file__).with_name("headrace.lua").read_text(encoding="utf-8")
 _VERSION = hashlib.sha256(_TEXT.encode()).hexdigest()[:12]
@@ -74,10 +85,12 @@ class RedisStore:
         self._namespace = namespace
         self._timeout_s = timeout_s
         self._clock = clock
-        self._writer = Wire(url, _GREETING, _welcome)
-        self._reader = Wire(url, (), _welcome_reader)
+        address = read_address(url)
+        self._writer = Wire(address, _GREETING, _welcome)
+        self._reader = Wire(address, _GREETING[:1], _welcome_reader)
         self._shut_until = 0.0
         self._writer.ask([("PING",)], timeout_s)
+        self._reader.ask([("PING",)], timeout_s)
 
     def create_row(self, key: RowKey, row: Row) -> StoredRow:
         """Create the row only if it is absent; return the row that is there now."""
@@ -128,26 +141,30 @@ class RedisStore:
         )
 
     def read(self, question: Question, *, timeout_ms: float | None = None) -> Answer:
-        """Answer a question in one round trip, rows before cells.
+        """Answer a question in one round trip, rows before cells, and the rows once more behind them.
 
         Raises:
             StoreUnavailable: no answer within ``timeout_ms``, or the last one failed less than `BREAKER_S` ago.
         """
         if self._clock() < self._shut_until:
             raise StoreUnavailable(f"cannot read: {self._reader.address}: it has just failed to answer in time")
-        commands: list[Command] = [("HGETALL", self._row(fold)) for fold in question.folds]
-        commands += [("HGETALL", self._cell(fold) + entity) for fold, entity in question.cells]
+        asked_rows: list[Command] = [("HGETALL", self._row(fold)) for fold in question.folds]
+        commands = [*asked_rows, *(("HGETALL", self._cell(fold) + entity) for fold, entity in question.cells)]
         commands += [("HMGET", self._pointer(name), *_POINTER_FIELDS) for name in question.pointers]
+        commands += asked_rows if question.cells else []
         try:
             replies = self._reader.ask(commands, self._timeout_s if timeout_ms is None else timeout_ms / 1_000)
         except StoreUnavailable:
             self._shut_until = self._clock() + BREAKER_S
             raise
         rows, cells = len(question.folds), len(question.folds) + len(question.cells)
+        pointers = cells + len(question.pointers)
+        before, behind = replies[:rows], replies[pointers:]
         return Answer(
-            [_by_field(reply, _stored_row) for reply in replies[:rows]],
+            [_by_field(reply, _stored_row) for reply in before],
             [_by_field(reply, _stored_cell) for reply in replies[rows:cells]],
-            [_stored_pointer(reply) for reply in replies[cells:]],
+            [_stored_pointer(reply) for reply in replies[cells:pointers]],
+            () if behind == before else [_by_field(reply, _stored_row) for reply in behind],
         )
 
     def advance_pointer(self, name: str, pointer: Pointer) -> bool:
@@ -158,15 +175,19 @@ class RedisStore:
 
     def entities(self, fold: str) -> Sequence[str]:
         """Return the keys of every entity that has a cell, in no order. Cost: a scan of the whole database."""
+        part = self.some_entities(fold, None)
+        found = set(part.entities)
+        while part.after is not None:
+            part = self.some_entities(fold, part.after)
+            found.update(part.entities)
+        return list(found)
+
+    def some_entities(self, fold: str, after: str | None) -> Part:
+        """Return some of the entities that have a cell. Cost: `PART_KEYS` keys of the database, whosever they are."""
         prefix = self._cell(fold)
         pattern = "".join(f"[{sign}]" if sign in "*?" else "\\" + sign if sign in "[]\\" else sign for sign in prefix)
-        found: set[bytes] = set()
-        cursor: bytes | int = 0
-        while True:
-            [(cursor, keys)] = self._ask([("SCAN", cursor, "MATCH", pattern + "*", "COUNT", _SCAN_COUNT)])
-            found.update(keys)
-            if int(cursor) == 0:
-                return [key.decode()[len(prefix) :] for key in found]
+        [(cursor, keys)] = self._ask([("SCAN", after or 0, "MATCH", pattern + "*", "COUNT", PART_KEYS)])
+        return Part([key.decode()[len(prefix) :] for key in keys], cursor.decode() if int(cursor) else None)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -213,9 +234,7 @@ def _stored_pointer(reply: list[bytes | None]) -> Pointer | None:
 def _welcome(replies: Sequence[Any]) -> None:
     """Refuse a server that would lose state, and one that did not take the function library."""
     info, loaded = replies
-    if isinstance(info, Exception):
-        raise info
-    found = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
+    found = _welcome_reader([info])
     if found.get("redis_mode") == "cluster":
         raise StoreError("cannot use the online store: expected one primary, got a Redis Cluster; use a plain Redis")
     policy = found.get("maxmemory_policy")
@@ -230,5 +249,12 @@ def _welcome(replies: Sequence[Any]) -> None:
         raise loaded
 
 
-def _welcome_reader(_: Sequence[Any]) -> None:
-    """Take any server: the writer has judged it."""
+def _welcome_reader(replies: Sequence[Any]) -> dict[str, str]:
+    """Refuse a replica; return what the server says of itself."""
+    [info] = replies
+    if isinstance(info, Exception):
+        raise info
+    found = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
+    if found.get("role") == "slave":
+        raise redis.ReadOnlyError("expected a primary, got a replica")
+    return found

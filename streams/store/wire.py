@@ -3,56 +3,82 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
+import redis.connection
 from redis.backoff import NoBackoff
-from redis.connection import ConnectionPool
 from redis.exceptions import MasterDownError, NoPermissionError
 from redis.retry import Retry
 
 from streams.errors import StoreError, StoreUnavailable
+from streams.store.address import Address, shown
 
 Command = Sequence[str | bytes | int]
 
 GREETING_S = 1.0
 """How long connecting and greeting may take: a server that hangs accepts connections and then says nothing."""
 
+HANDSHAKE_S = 0.1
+"""What connecting over TLS may take though its caller has less time: else a reader would begin anew for ever."""
+
 _READ_BYTES = 256 * 1024
+
+_TLS_FILES = {"ca": "ssl_ca_certs", "cert": "ssl_certfile", "key": "ssl_keyfile"}
 
 _WHAT_TO_DO: tuple[tuple[type[Exception], str, str], ...] = (
     (redis.TimeoutError, "", "is it overloaded or frozen?"),
     (redis.OutOfMemoryError, "", "give Redis more memory, nothing may be evicted"),
     (redis.BusyLoadingError, "", "wait, Redis is reading its data"),
-    (redis.ReadOnlyError, "", "point at the primary, not at a replica"),
+    (redis.ReadOnlyError, "", "name the primary in the URL, or name every server that may become it"),
     (MasterDownError, "", "wait for the primary"),
-    (NoPermissionError, "", "allow the user FUNCTION, FCALL, hash commands, SCAN and INFO"),
+    (NoPermissionError, "", "give the user the rights that streams/store/redis.py lists"),
     (redis.AuthenticationError, "", "put the right user and password in the URL"),
     (redis.ResponseError, "WRONGTYPE", "choose a namespace that nobody else writes to"),
     (redis.ResponseError, "MISCONF", "give Redis room on its disk"),
     (redis.ResponseError, "BUSY", "wait, Redis is running somebody's script"),
     (redis.ResponseError, "NOREPLICAS", "bring the replicas back"),
     (redis.ResponseError, "Function not found", "nothing, the next call loads it again"),
+    (
+        Exception,
+        "CERTIFICATE_VERIFY_FAILED",
+        "renew the server's certificate, or name its authority as ?ca= in the URL",
+    ),
+    (Exception, "[SSL", "does the server speak TLS, and take this client's certificate?"),
     (Exception, "", "is it up, and is the URL right?"),
 )
 """What can come instead of a reply, and what to do about it. Each means that the store is unavailable."""
 
 
 class Wire:
-    """A lazily opened connection. Whatever goes wrong closes it; the next call opens a new one.
+    """A lazily opened connection to the primary. Whatever goes wrong closes it; the next call opens a new one.
 
     Replaces the client library's pipeline, which costs several times the CPU per command and may retry.
     """
 
-    def __init__(self, url: str, greeting: Sequence[Command], welcome: Callable[[Sequence[Any]], None]) -> None:
-        """Name the server. After every connect ``greeting`` is sent; ``welcome`` judges replies, errors included."""
-        pool = ConnectionPool.from_url(url, protocol=2, retry=Retry(NoBackoff(), 0), socket_read_size=_READ_BYTES)
-        self._connection: Any = pool.make_connection()  # its methods are not typed
+    def __init__(
+        self, address: Address, greeting: Sequence[Command], welcome: Callable[[Sequence[Any]], object]
+    ) -> None:
+        """Name the candidates. After every connect ``greeting`` is sent; ``welcome`` judges replies, errors included.
+
+        What a server answers, or that it does not, sends the next connect to the candidate behind it.
+        """
+        self._candidates = deque((shown(server), _connection(address, server)) for server in address.servers)
         self._greeting = greeting
         self._welcome = welcome
         self._open = False
-        self.address = url.rsplit("@", 1)[-1]
+        self._patience_s = HANDSHAKE_S if address.tls else 0.0
+
+    @property
+    def address(self) -> str:
+        """The candidate that is spoken to, or would be next."""
+        return self._candidates[0][0]
+
+    @property
+    def _connection(self) -> Any:  # its methods are not typed
+        return self._candidates[0][1]
 
     def ask(self, commands: Sequence[Command], timeout_s: float) -> list[Any]:
         """Send the commands in one write and return their replies in order, integers and bytes.
@@ -63,11 +89,14 @@ class Wire:
         deadline = time.monotonic() + timeout_s
         try:
             if not self._open:
-                self._connect(min(timeout_s, GREETING_S))
+                self._connect(deadline)
+                deadline = max(deadline, time.monotonic() + self._patience_s)
             return self._exchange(commands, deadline)
         except (redis.RedisError, OSError) as error:
+            explained = StoreUnavailable(self._explain(error))
             self.close()
-            raise StoreUnavailable(self._explain(error)) from error
+            self._candidates.rotate(-1)
+            raise explained from error
         except StoreError:
             self.close()
             raise
@@ -77,14 +106,28 @@ class Wire:
         self._open = False
         self._connection.disconnect()
 
-    def _connect(self, timeout_s: float) -> None:
+    def _connect(self, deadline: float) -> None:
+        """Try each candidate once, as time allows; the last one's failure is raised."""
+        for left in range(len(self._candidates) - 1, -1, -1):
+            timeout_s = max(0.001, self._patience_s, min(deadline - time.monotonic(), GREETING_S))
+            try:
+                self._meet(timeout_s)
+            except (redis.RedisError, OSError):
+                if not left or time.monotonic() >= deadline:
+                    raise
+                self._connection.disconnect()
+                self._candidates.rotate(-1)
+            else:
+                self._open = True
+                return
+
+    def _meet(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         self._connection.disconnect()
         self._connection.socket_connect_timeout = timeout_s
         self._connection.socket_timeout = timeout_s
         self._connection.connect()
         self._welcome([self._greet(command, deadline) for command in self._greeting])
-        self._open = True
 
     def _exchange(self, commands: Sequence[Command], deadline: float) -> list[Any]:
         connection, now = self._connection, time.monotonic
@@ -100,5 +143,25 @@ class Wire:
 
     def _explain(self, error: Exception) -> str:
         said = str(error) or type(error).__name__
-        mend = next(mend for kind, start, mend in _WHAT_TO_DO if isinstance(error, kind) and said.startswith(start))
+        mend = next(mend for kind, start, mend in _WHAT_TO_DO if isinstance(error, kind) and start in said)
         return f"cannot use the online store: {self.address}: {said}; {mend}"
+
+
+def _connection(address: Address, server: tuple[str, int]) -> Any:
+    """Return a connection that is not open yet, retries nothing and tells nobody its credentials."""
+    host, port = server
+    common: dict[str, Any] = {
+        "db": address.db,
+        "username": address.user,
+        "password": address.password,
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),
+        "socket_read_size": _READ_BYTES,
+    }
+    kinds: Any = redis.connection  # its classes are not typed
+    if not port:
+        return kinds.UnixDomainSocketConnection(path=host, **common)
+    if not address.tls:
+        return kinds.Connection(host=host, port=port, **common)
+    files = {_TLS_FILES[name]: path for name, path in address.files}
+    return kinds.SSLConnection(host=host, port=port, **files, **common)

@@ -36,7 +36,7 @@ ONLY_IN = {
 """Package to the places that may import it. What one room alone knows, one room alone has to change."""
 
 PURE_ROOMS = ("definitions/", "streams/", "online_models/")
-NETWORK_FILES = ("streams/store/redis.py", "streams/store/wire.py")
+NETWORK_FILES = ("streams/store/redis.py", "streams/store/wire.py", "streams/store/address.py")
 """The online store's adapter, the one place of a pure room that talks to a server."""
 
 NETWORK = {"asyncio", "http", "requests", "socket", "urllib"}

@@ -6,7 +6,7 @@ import pytest
 
 from streams.errors import ChainBroken, StoreError
 from streams.records import Partition
-from streams.store import Answer, Cell, Link, OnlineStore, Pointer, Question, Row, RowKey
+from streams.store import PART_KEYS, Answer, Cell, Link, OnlineStore, Pointer, Question, Row, RowKey
 
 FIRST = RowKey("visits.v1.aa", Partition("visits", 0, "t1"))
 SECOND = RowKey("visits.v1.aa", Partition("visits", 1, "t1"))
@@ -252,3 +252,31 @@ class StoreContract:
 
         assert sorted(store.entities(FIRST.fold)) == sorted(cells)
         assert store.entities("nobody") == []
+
+    def test_entities_come_in_parts_each_of_them_once_at_least(self, store: OnlineStore) -> None:
+        cells: dict[str, Cell | None] = {f"e{number}": Cell(1, b"s") for number in range(2_500)}
+        store.write([Link(FIRST, started(store), mark(1), cells)])
+        store.write([Link(OTHER, started(store, OTHER), mark(1), {"else": Cell(1, b"s")})])
+
+        parts = [store.some_entities(FIRST.fold, None)]
+        while (after := parts[-1].after) is not None:
+            parts.append(store.some_entities(FIRST.fold, after))
+
+        assert len(parts) > 1
+        assert max(len(part.entities) for part in parts) < 2 * PART_KEYS
+        assert {entity for part in parts for entity in part.entities} == set(cells)
+
+    def test_a_fold_without_cells_has_one_empty_part_at_least(self, store: OnlineStore) -> None:
+        part = store.some_entities("nobody", None)
+        while part.after is not None:
+            assert part.entities == []
+            part = store.some_entities("nobody", part.after)
+        assert part.entities == []
+
+    def test_rows_behind_the_cells_are_those_before_them_where_nobody_writes(self, store: OnlineStore) -> None:
+        store.write([Link(FIRST, started(store), mark(1), {"ann": Cell(1, b"s")}, Row(next=1, first=0))])
+
+        answer = store.read(Question(folds=[FIRST.fold], cells=[(FIRST.fold, "ann")], pointers=["p"]))
+
+        assert answer.rows_behind in ((), answer.rows)
+        assert answer.pointers == [None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -77,6 +78,27 @@ def test_an_error_inside_a_call_leaves_the_calls_behind_it_refused(
     assert stored is not None
     assert (stored.row.next, stored.mark) == (0, held)
     server.delete(f"{unique}:cell:{FIRST.fold}:odd")
+
+
+def test_a_row_written_while_an_answer_is_read_is_in_the_rows_behind(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The moment between two commands of one pipeline cannot be hit from outside: the pipeline is cut in two here."""
+    held = started(store)
+    store.write([Link(FIRST, held, mark(1), {"ann": Cell(1, b"s")}, Row(next=1, first=0))])
+    whole = store._reader.ask
+
+    def in_two(commands: list[Any], timeout_s: float) -> list[Any]:
+        before = whole(commands[:1], timeout_s)
+        store.write([Link(FIRST, mark(1), mark(2), {"ann": None}, Row(next=2, first=0, newest_ms=7))])
+        return [*before, *whole(commands[1:], timeout_s)]
+
+    monkeypatch.setattr(store._reader, "ask", in_two)
+    answer = store.read(Question(folds=[FIRST.fold], cells=[(FIRST.fold, "ann")]))
+
+    [row], [behind] = answer.rows[0].values(), answer.rows_behind[0].values()
+    assert (row.row.next, behind.row.next, behind.row.newest_ms) == (1, 2, 7)
+    assert answer.cells == [{}]
 
 
 def test_a_lost_connection_is_unavailable_and_the_next_call_connects_again(

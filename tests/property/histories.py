@@ -18,6 +18,7 @@ from definitions.expressions import Constant, Name, Operation
 from definitions.values import ValueType
 from streams.aggregates import KINDS, Operand
 from streams.engine import Engine
+from streams.finalise import Held
 from streams.intake import Intake
 from streams.reading import Served, Serving, ViewReader
 from streams.records import Partition
@@ -177,7 +178,8 @@ class Judge:
             for user in ("ann", "bob"):
                 cells = [state for each in states.values() if (state := each.state(user)) is not None]
                 serving = Serving(asked_ms)
-                self._reader.add(serving, [cells], [{}], ages=False)
+                oldest_ms = self._reader.retentions[0].oldest_ms(each.row for each in states.values())
+                self._reader.add(serving, [Held(cells, oldest_ms)], [{}], ages=False)
                 compare(self.view, rows, serving.done(None), [user], asked_ms)
 
     def _applied(self, number: int, events: Sequence[Fields], expected: oracle.OracleRow, chance: Random) -> Remembered:
@@ -245,14 +247,19 @@ def compare(
     view: ViewDefinition, rows: Mapping[int, oracle.OracleRow], served: Served, entity: list[Any], asked_ms: int
 ) -> None:
     """Compare one answer with brute force; only a question older than the declared disorder may go unanswered."""
+    beyond = oracle.out_of_reach(view, [rows], asked_ms)
     expected = oracle.values(view, [rows], entity, asked_ms)
-    if expected is None:
-        assert served.absent == (view.name,)
-        assert set(served.values.values()) == {None}
-        return
     newest_ms = max(row.newest_ms or 0 for row in rows.values())
     if asked_ms >= newest_ms - view.sources[0].event.disorder_ms:
-        assert served.unanswerable == ()
+        assert beyond == set()
+    if expected is None:
+        nobody_knows = {each.name for each in view.features} if beyond else set()
+        assert served.unanswerable == tuple(sorted(f"{view.name}.{name}" for name in nobody_knows))
+        assert served.absent == (() if beyond else (view.name,))
+        assert set(served.values.values()) == {None}
+        return
+    assert served.unanswerable == tuple(sorted(f"{view.name}.{name}" for name in beyond))
+    assert served.absent == ()
     types = {each.name: each.type for each in view.features}
     for name, value in expected.items():
         found = served.values[f"{view.name}.{name}"]

@@ -1,9 +1,9 @@
 """A small world in which the position law is broken in every way a real one knows, on the real chain, store and engine.
 
-An owner and a zombie work on one partition. A step is one call: a read, one link of a pipeline, the replies coming
-back. In between, the other may act, the pipeline may be cut, the partition may change hands, and the store may go back
-to an earlier state without a word. Afterwards the owner finishes; what is stored must be what an undisturbed worker
-would have stored. `Faults` switch off the rules that safety rests on, one by one.
+An owner and a zombie work on one partition, and sweep its dead cells. A step is one call: a read, one link of a
+pipeline, the replies coming back. In between, the other may act, the pipeline may be cut, the partition may change
+hands, and the store may go back to an earlier state without a word. Afterwards the owner finishes; what is stored must
+be what an undisturbed worker would have stored. `Faults` switch off the rules that safety rests on, one by one.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from dataclasses import dataclass, replace
 from definitions.declared import EventDefinition, Field
 from definitions.values import ValueType
 from streams.cells import CellState
-from streams.chain import Chain, Slot
+from streams.chain import Chain, Prepared, Slot
 from streams.engine import Applied, Engine
 from streams.errors import ChainBroken
 from streams.intake import DecodedBatch, Intake
 from streams.records import Partition
+from streams.retention import Retention
 from streams.store import Cell, Link, Row, RowKey, StoredRow
 from streams.store.memory import MemoryStore
+from streams.sweep import Sweep
 from tests.builders import aggregate, view_definition, window
 from tests.records import batch_of, json_record
 
@@ -46,6 +48,7 @@ VIEW = view_definition(
 )
 KEY = RowKey(VIEW.key, Partition("visits", 0, "tid"))
 ENGINE = Engine(VIEW.sources[0])
+RETENTION = Retention(VIEW.sources[0], ENGINE.layout)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Faults:
     cell_position_not_the_maximum: bool = False
     cache_kept_after_a_refusal: bool = False
     mark_not_compared_in_reads: bool = False
+    cells_removed_outside_the_chain: bool = False
 
 
 class World:
@@ -109,6 +113,11 @@ class _Store(MemoryStore):
         row, cells = past
         self._rows[KEY.fold][KEY.partition.field] = row
         self._cells[KEY.fold] = {entity: dict(found) for entity, found in cells.items()}
+
+    def remove(self, entities: Sequence[str]) -> None:
+        """Take cells away without asking: what no chain does."""
+        for entity in entities:
+            self._cells[KEY.fold].pop(entity, None)
 
     def set_row(self, row: Row) -> None:
         """Put a row there without asking: what no chain does."""
@@ -191,7 +200,7 @@ class Worker:
     def step(self) -> None:
         """Make one call."""
         if self._under_way is None:
-            self._under_way = self._work()
+            self._under_way = self._sweep() if self._world.chance.random() < 0.3 else self._work()
         try:
             next(self._under_way)
         except StopIteration:
@@ -243,6 +252,29 @@ class Worker:
             return
         self._line.acknowledged = True
         self._settle(chain, applied, links)
+
+    def _sweep(self) -> Iterator[None]:
+        """Look for dead cells in one call, remove them in another."""
+        chain = self._chain
+        assert chain is not None
+        try:
+            removal = Sweep(self._world.store, ENGINE, chain).step()
+        except ChainBroken:
+            self.acquire()
+            return
+        if removal is None:
+            return
+        [link] = chain.prepare(removal.row, (), removal.removed).links
+        yield
+        if self._world.faults.cells_removed_outside_the_chain:
+            self._world.store.remove(removal.removed)
+            link = replace(link, cells={})
+        if not self._sent(link):
+            self.acquire()
+            return
+        self._line.acknowledged = True
+        chain.written(Prepared(removal.row, dict.fromkeys(removal.removed), [link]))
+        self._line.acknowledged = False
 
     def _settle(self, chain: _FaultyChain, applied: Applied, links: list[Link]) -> None:
         chain.commit(applied.row, applied.changed)
@@ -298,7 +330,7 @@ def _one_by_one(link: Link, fresh_mark: Callable[[], bytes]) -> Iterator[Link]:
 def _log(chance: random.Random) -> DecodedBatch:
     at_ms, records = 1_700_000_000_000, []
     for offset in range(RECORDS):
-        at_ms += chance.choice([0, 500, 4_000, 30_000])
+        at_ms += chance.choice([0, 500, 4_000, 30_000, 30_000, 240_000])
         late_ms = chance.choice([0, 0, 0, 8_000, 900_000])
         event = {"id": 1 << offset, "user": f"u{chance.randrange(4)}", "at": at_ms - late_ms}
         records.append(json_record(offset, event))
@@ -335,15 +367,22 @@ def finish(world: World, owner: Worker) -> None:
             return
 
 
-def _stored(store: MemoryStore) -> tuple[Row | None, dict[str, CellState]]:
+def _stored(store: MemoryStore) -> tuple[Row | None, dict[str, list[list[tuple[object, ...]]]]]:
+    """Return the row, and what can still be asked of each cell: a dead one counts as removed."""
     [stored] = store.read_rows([KEY])
+    if stored is None:
+        return None, {}
     entities = list(store.entities(KEY.fold))
     cells = store.read_cells(KEY, entities)
-    states = {name: ENGINE.codec.decode(cell.state) for name, cell in zip(entities, cells, strict=True) if cell}
-    return None if stored is None else stored.row, states
+    kept: dict[str, list[list[tuple[object, ...]]]] = {
+        name: RETENTION.kept(ENGINE.codec.decode(cell.state), stored.row)
+        for name, cell in zip(entities, cells, strict=True)
+        if cell
+    }
+    return stored.row, {name: each for name, each in kept.items() if any(each)}
 
 
-def _undisturbed(log: DecodedBatch) -> tuple[Row | None, dict[str, CellState]]:
+def _undisturbed(log: DecodedBatch) -> tuple[Row | None, dict[str, list[list[tuple[object, ...]]]]]:
     store = MemoryStore()
     chain = Chain(store, KEY, store.create_row(KEY, BEGIN), ENGINE.codec)
     applied = ENGINE.apply(chain.row, chain.load, log)

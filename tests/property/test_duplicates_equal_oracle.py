@@ -18,7 +18,7 @@ from streams.store import Row, RowKey
 from streams.store.memory import MemoryStore
 from tests import oracle
 from tests.builders import aggregate, view_definition
-from tests.property.test_engine_equals_oracle import PARTITIONS, SALE, SPANS, START_MS
+from tests.property.histories import PARTITIONS, SALE, SPANS, START_MS
 from tests.records import GivenRecord, cut, json_record
 
 HORIZON_MS, BUCKET_MS = 160_000, 10_000

@@ -36,6 +36,7 @@ def test_nothing_is_lost_or_counted_twice_while_the_store_keeps_everything() -> 
         "cell_position_not_the_maximum",
         "cache_kept_after_a_refusal",
         "mark_not_compared_in_reads",
+        "cells_removed_outside_the_chain",
     ],
 )
 def test_a_rule_that_is_not_kept_is_noticed(fault: str) -> None:

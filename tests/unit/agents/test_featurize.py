@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from agents import featurize
 from agents.context import RoleContext
 from agents.featurize import FeaturesRole
 from agents.metrics import Metrics
@@ -271,6 +272,46 @@ async def test_the_end_of_a_partition_raises_what_the_rows_are_applied_through(w
 
     assert world.row(VIEW.key).applied_through_ms == NOW_MS + 9_000
     assert world.serve("JFK", NOW_MS).as_of_ms == NOW_MS + 9_000
+
+
+async def test_cells_that_no_question_needs_are_removed_at_the_end_of_the_partition(world: World) -> None:
+    world.clock.advance(3 * 24 * 3_600_000)
+    await world.publish(departed(), departed(1, origin="LGA"), departed(2 * 24 * 60, origin="EWR", tail="N2"))
+
+    member = world.log.member(FeaturesRole(APP, world.context).subscription())
+    runner = Runner(member, FeaturesRole(APP, world.context), world.metrics)
+    await member.start(runner)
+    for _ in APP.views:  # they take turns
+        world.clock.advance(2_000)
+        while (batch := await member.poll(0)) is not None:
+            await runner.take(batch)
+    await member.stop(1.0)
+
+    assert (world.store.entities(VIEW.key), world.store.entities(BY_TAIL.key)) == (["EWR"], ["N2"])
+    assert world.serve("JFK", NOW_MS + 2 * 24 * 3_600_000).absent == ("origin_traffic",)
+    removed = world.metrics.registry.get_sample_value(
+        "headrace_cells_removed_total", {"namespace": "ns", "fold": VIEW.key}
+    )
+    assert removed == 2
+
+
+async def test_a_sweep_is_due_on_the_way_to_the_end_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(featurize, "RECORDS_A_SWEEP", 2)
+    world.clock.advance(100 * 24 * 3_600_000)
+    role = FeaturesRole(APP, world.context)
+    member = world.log.member(role.subscription())
+    await member.start(Runner(member, role, world.metrics))
+    most = 0
+    for day in range(60):
+        await world.publish(departed(day * 24 * 60, origin=f"O{day}"))
+        batch = await member.poll(0)
+        assert batch is not None
+        await role.apply(batch)
+        most = max(most, len(world.store.entities(VIEW.key)))
+    await member.stop(1.0)
+
+    assert world.row(VIEW.key).applied == 60
+    assert most <= 6
 
 
 async def test_an_empty_partition_is_known_to_be_empty(world: World) -> None:

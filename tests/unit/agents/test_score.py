@@ -224,7 +224,7 @@ async def test_a_topic_of_its_own_under_the_prefix_may_be_replied_to(scoring: Sc
 
 async def test_features_are_served_as_of_the_time_asked_about(scoring: Scoring) -> None:
     await flown(scoring, NOW_MS - 2 * HOUR_MS, NOW_MS - 60_000, NOW_MS)
-    times = (None, NOW_MS - HOUR_MS, "2013-02-04T17:46:40Z")
+    times = (None, NOW_MS - HOUR_MS // 6, "2013-02-04T17:46:40Z")
     now, then, again = [await scoring.answer({**BODY, "at": at}) for at in times]
     place = [each.name for each in LATE.inputs].index("origin_traffic.flights_1h")
     predictions = await scoring.predictions()
@@ -234,6 +234,15 @@ async def test_features_are_served_as_of_the_time_asked_about(scoring: Scoring) 
     assert now.features_as_of == NOW_MS
     assert now.absent == []
     assert sum(predictions[0].positions[VIEW.key].values()) == 3
+
+
+async def test_a_time_older_than_the_disorder_cannot_be_answered_and_the_answer_says_so(scoring: Scoring) -> None:
+    await flown(scoring, NOW_MS - 2 * HOUR_MS, NOW_MS)
+
+    reply = await scoring.answer({**BODY, "at": NOW_MS - HOUR_MS})
+
+    assert (reply.status, reply.absent) == ("degraded", [])
+    assert "origin_traffic.flights_1h" in reply.degraded
 
 
 async def test_an_entity_never_seen_is_absent_and_the_answer_ok(scoring: Scoring) -> None:

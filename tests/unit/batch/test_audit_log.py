@@ -11,12 +11,13 @@ from msgspec.structs import replace as with_
 from batch.audit_log import Audit, audit_log
 from definitions.declared import AppDefinition
 from streams.cells import COUNTED, FIRST_COLUMN, OPEN
-from streams.chain import Chain
+from streams.chain import Chain, commit_together
 from streams.engine import Engine, advance_intake
 from streams.intake import FOLD, Intake
 from streams.records import Partition, RecordBatch
 from streams.store import Cell, Link, Row, RowKey
 from streams.store.memory import MemoryStore
+from streams.sweep import Sweep
 from tests.builders import event_definition, view_definition
 from tests.records import GivenRecord, batch_of, cut, json_record
 
@@ -115,6 +116,32 @@ def test_all_is_well(store: MemoryStore, history: GivenHistory) -> None:
     ]  # fmt: skip
     assert second["read"] == second["end"] == 25
     assert [each.row.dead for each in found.intakes] == [3, 1]
+
+
+def test_a_dead_cell_that_was_removed_is_not_missed_though_it_came_back(history: GivenHistory) -> None:
+    """o1 leaves once, and again two days later: by then its first cell is long dead."""
+    days_ms = 48 * 3_600_000
+    records = [
+        json_record(
+            offset,
+            {
+                "flight_id": "x", "origin": origin, "dest": "LAX", "carrier": "UA", "delay_min": 1.5,
+                "departed_at": START_MS + behind_ms,
+            },
+        )
+        for offset, (origin, behind_ms) in enumerate([("o1", 0), ("o2", 1), ("o3", days_ms), ("o1", days_ms)])
+    ]  # fmt: skip
+    store, history = MemoryStore(), GivenHistory([records, []])
+    for end in (3, 4):
+        fill(store, PARTITIONS[0], records[end - 3 and 3 : end])
+        chain = Chain(store, KEY, store.create_row(KEY, Row(next=0, first=0)), Engine(VIEW.sources[0]).codec)
+        removal = Sweep(store, Engine(VIEW.sources[0]), chain).step()
+        commit_together(store, [removal] if removal else [])
+
+    assert sorted(store.entities(VIEW.key)) == ["o1", "o3"]
+    assert audited(store, history).problems == []
+    tamper(store, "o1", None)
+    assert audited(store, history).lost == 1
 
 
 def test_a_missing_cell_is_so_many_lost(store: MemoryStore, history: GivenHistory) -> None:

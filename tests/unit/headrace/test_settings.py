@@ -65,7 +65,7 @@ def test_kafka_as_a_table_holds_client_properties_and_the_address(tmp_path: Path
         ("[tool.headrace]\npartitions = true\n", {}, "partitions: expected 1 to 1024, got True"),
         ("", {"HEADRACE_PARTITIONS": "many"}, "HEADRACE_PARTITIONS: expected 1 to 1024, got 'many'"),
         ("", {"HEADRACE_NAMESPACE": "Not This"}, "HEADRACE_NAMESPACE: expected 1 to 32 of a-z, 0-9 and -"),
-        ("", {"HEADRACE_REDIS": "localhost"}, "HEADRACE_REDIS: expected redis://host:port/0"),
+        ("", {"HEADRACE_REDIS": "localhost"}, "HEADRACE_REDIS: a text that is no URL: expected redis://host:port/0"),
         (
             "",
             {"HEADRACE_SCHEMA_REGISTRY": "r:8081"},

@@ -9,7 +9,7 @@ import pytest
 from streams.aggregates import KINDS
 from streams.cells import CellCodec, CellLayout, CellState
 from streams.chain import Slot
-from streams.finalise import Finaliser
+from streams.finalise import Finaliser, Held
 from streams.folding import compiled
 from tests.builders import aggregate, event_definition, view_definition, window
 
@@ -83,8 +83,8 @@ def test_tiles_that_no_question_may_ask_for_are_given_up_and_said_to_be() -> Non
     finaliser = Finaliser(VIEW, [LAYOUT])
     state = cell((0, 1), (2 * HOUR_MS, 2))
 
-    now, missing_now = finaliser.values([[state]], START_MS + 2 * HOUR_MS)
-    past, missing_past = finaliser.values([[state]], START_MS + HOUR_MS // 2)
+    now, missing_now = finaliser.values([Held([state])], START_MS + 2 * HOUR_MS)
+    past, missing_past = finaliser.values([Held([state])], START_MS + HOUR_MS // 2)
 
     assert (now["seats_1h"], now["flights_1h"], now["flights_24h"], missing_now) == (2, 1, 2, set())
     assert (past["seats_1h"], past["flights_1h"], past["flights_24h"]) == (None, None, 1)
@@ -92,7 +92,7 @@ def test_tiles_that_no_question_may_ask_for_are_given_up_and_said_to_be() -> Non
 
 
 def test_nothing_given_up_is_a_past_that_can_be_asked_about() -> None:
-    values, missing = Finaliser(VIEW, [LAYOUT]).values([[cell((0, 1), (30 * 60_000, 2))]], START_MS - 1)
+    values, missing = Finaliser(VIEW, [LAYOUT]).values([Held([cell((0, 1), (30 * 60_000, 2))])], START_MS - 1)
 
     assert (values["flights_1h"], values["seats_1h"], missing) == (0, 0, set())
 
@@ -101,11 +101,11 @@ def test_the_value_moves_with_the_clock_tile_by_tile() -> None:
     finaliser, state = Finaliser(VIEW, [LAYOUT]), cell((59_999, 5))
     asked = [START_MS - 1, START_MS, START_MS + HOUR_MS - 1, START_MS + HOUR_MS]
 
-    assert [finaliser.values([[state]], at_ms)[0]["flights_1h"] for at_ms in asked] == [0, 1, 1, 0]
+    assert [finaliser.values([Held([state])], at_ms)[0]["flights_1h"] for at_ms in asked] == [0, 1, 1, 0]
 
 
 def test_a_value_is_as_old_as_its_newest_tile() -> None:
-    ages = Finaliser(VIEW, [LAYOUT]).ages_ms([[cell((0, 5), (90_000, 1))]], START_MS + 100_000)
+    ages = Finaliser(VIEW, [LAYOUT]).ages_ms([Held([cell((0, 5), (90_000, 1))])], START_MS + 100_000)
 
     assert ages == {"flights_1h": 40_000, "flights_24h": 100_000, "seats_1h": 40_000}
 
@@ -128,7 +128,7 @@ def test_every_kind_says_what_nothing_is(kind: str) -> None:
     add(layout, state, START_MS, (None,) * len(layout.inputs), START_MS)
 
     for asked_ms in (START_MS + 5 * HOUR_MS, START_MS):  # an empty window, and one of an event that brings nothing
-        values, _ = Finaliser(view, [layout]).values([[state]], asked_ms)
+        values, _ = Finaliser(view, [layout]).values([Held([state])], asked_ms)
         if kind != "count":
             assert set(values.values()) == {0 if kind in {"sum", "distinct", "decayed_count"} else None}
 
@@ -143,7 +143,7 @@ def test_a_sum_that_is_not_finite_is_no_value(sums: tuple[float, float]) -> None
     for number in range(4):
         add(layout, state, START_MS, (sums[number // 2],), START_MS)
 
-    assert set(Finaliser(view, [layout]).values([[state]], START_MS)[0].values()) in ({None}, {0.0})
+    assert set(Finaliser(view, [layout]).values([Held([state])], START_MS)[0].values()) in ({None}, {0.0})
 
 
 def test_of_equal_times_the_later_partition_then_the_later_offset_is_last() -> None:
@@ -154,6 +154,6 @@ def test_of_equal_times_the_later_partition_then_the_later_offset_is_last() -> N
         add(layout, state, START_MS, (seats,), START_MS)
     finaliser = Finaliser(view, [layout])
 
-    assert finaliser.values([[first]], START_MS)[0] == {"x_1h": 2}
-    assert finaliser.values([[first, second]], START_MS)[0] == {"x_1h": 4}
-    assert finaliser.values([[second, first]], START_MS)[0] == {"x_1h": 2}
+    assert finaliser.values([Held([first])], START_MS)[0] == {"x_1h": 2}
+    assert finaliser.values([Held([first, second])], START_MS)[0] == {"x_1h": 4}
+    assert finaliser.values([Held([second, first])], START_MS)[0] == {"x_1h": 2}

@@ -14,7 +14,7 @@ from streams.intake import Intake
 from streams.reading import FeatureReader
 from streams.records import Partition
 from streams.replay import PointInTime
-from streams.store import Pointer, Row, RowKey
+from streams.store import Answer, Pointer, Row, RowKey, StoredRow
 from streams.store.memory import MemoryStore
 from tests.builders import aggregate, airport_day, event_definition, view_definition
 from tests.records import batch_of, cut, json_record
@@ -143,6 +143,33 @@ def test_a_question_about_a_past_that_was_given_up_is_unanswerable_and_so_is_wha
         "origin_traffic.flights_24h", "origin_traffic.worsening",
     )  # fmt: skip
     assert set(served.values.values()) == {None}
+
+
+def test_a_cell_removed_while_the_answer_was_read_is_judged_by_the_rows_behind_it() -> None:
+    reader, name = FeatureReader([VIEW]), PARTITIONS[0].field
+    question = reader.question([{"origin": "JFK"}])
+    before = StoredRow(Row(next=1, first=0, newest_ms=START_MS), b"the mark")
+    behind = StoredRow(Row(next=2, first=0, newest_ms=START_MS + 3 * 24 * 3_600_000), b"its heir")
+    rows = [{name: before}]
+
+    quiet = reader.serve(question, Answer(rows, [{}], []), 0, START_MS)
+    removed = reader.serve(question, Answer(rows, [{}], [], [{name: behind}]), 0, START_MS)
+
+    assert (quiet.absent, quiet.unanswerable) == (("origin_traffic",), ())
+    assert (removed.absent, len(removed.unanswerable)) == ((), len(VIEW.features))
+
+
+def test_a_known_entity_becomes_unknown_when_its_last_event_leaves_the_longest_window() -> None:
+    history = PointInTime([VIEW])
+    history.apply(batch_of(PARTITIONS[0], [departed(0, 0)]))
+    grid_ms = 24 * 60_000
+    last_ms = (START_MS // grid_ms + 60) * grid_ms
+
+    known, unknown = (history.serve({"origin": "JFK"}, at_ms) for at_ms in (last_ms - 1, last_ms))
+
+    assert (known.absent, known.values["origin_traffic.flights_24h"]) == ((), 1)
+    assert (known.values["origin_traffic.flights_1h"], known.values["origin_traffic.delay_1h"]) == (0, None)
+    assert (unknown.absent, set(unknown.values.values())) == (("origin_traffic",), {None})
 
 
 def test_a_record_is_visible_when_it_and_all_before_it_are_old_enough() -> None:
