@@ -5,24 +5,27 @@ A window's features are fixed by the attribute that holds it: ``flights = hr.cou
 
 from __future__ import annotations
 
+from datetime import datetime
 from itertools import pairwise
 
 from definitions.declared import Feature, ViewDefinition, Window
 from definitions.declaring import Declaring, author_line, listed, near
-from definitions.terms import FeatureTerm, FieldTerm, Term, article
+from definitions.terms import FeatureTerm, FieldTerm, Leaf, Term, article
+from definitions.units import KEEPING, UNKNOWN
 from definitions.values import ValueType, parse_span, shown
 
 TILES_PER_WINDOW = 60
 """Into how many tiles a window is cut, at least, where the author does not say ``every=``."""
 
 _NUMBERS = (ValueType.INT, ValueType.FLOAT)
+_ONLY_LAST = (ValueType.TIME, ValueType.EMBEDDING)
 _SUMMABLE = (*_NUMBERS, ValueType.BOOL)
 _ACCEPTED = {
     "sum": _SUMMABLE,
     "mean": _SUMMABLE,
     "min": _NUMBERS,
     "max": _NUMBERS,
-    "last": (*_SUMMABLE, ValueType.CATEGORY),
+    "last": tuple(ValueType),
 }
 
 
@@ -39,6 +42,16 @@ class Aggregation:
 
     def __repr__(self) -> str:
         return f"hr.{self.kind}({'' if self.field is None else repr(self.field)})"
+
+    @property
+    def unit(self) -> str:
+        """The unit of its features, empty where it is not known."""
+        return self.field.unit if self.field is not None and self.kind in KEEPING else UNKNOWN
+
+    @property
+    def length(self) -> int | None:
+        """How many numbers its features have, None where each is one value."""
+        return self.field.length if self.field is not None and self.type is ValueType.EMBEDDING else None
 
     def over(self, *spans: str, every: str | None = None) -> Windowed:
         """Return the statistic over windows that end with the tile of "now".
@@ -84,13 +97,14 @@ class Windowed:
         return self.windows[texts.index(span)]
 
 
-class WindowTerm(Term):
+class WindowTerm(Leaf):
     """A statistic over one window, while its view is being declared."""
 
     __slots__ = ("window", "windowed")
 
     def __init__(self, windowed: Windowed, window: Window) -> None:
-        super().__init__(windowed.aggregation.type)
+        aggregation = windowed.aggregation
+        super().__init__(aggregation.type, aggregation.unit, aggregation.length)
         self.windowed = windowed
         self.window = window
 
@@ -140,8 +154,12 @@ def max(field: float | Term | None) -> Aggregation:  # noqa: A001
     return Aggregation("max", term, term.type)
 
 
-def last(field: float | str | Term | None) -> Aggregation:
-    """Return the newest value by event time. Nulls are left out; None where there is none in the window."""
+def last(field: float | str | datetime | list[float] | Term | None) -> Aggregation:
+    """Return the newest value by event time. Nulls are left out; None where there is none in the window.
+
+    The one statistic of times and of embeddings. Each tile keeps its newest value: for an embedding over a long window
+    say ``every=``, as in ``.over("24h", every="24h")``, or an entity costs 9 bytes a number for each of 60 tiles.
+    """
     term = _field("last", field)
     return Aggregation("last", term, term.type)
 
@@ -152,7 +170,8 @@ def _field(kind: str, field: object) -> FieldTerm:
         raise declaring.refusal("a field of an event", shown(field), f"write hr.{kind}(Event.field)")
     if field.type not in _ACCEPTED[kind]:
         accepted = " or ".join(each.written for each in _ACCEPTED[kind])
-        raise declaring.refusal(f"a field of type {accepted}", f"{field!r}, {article(field.type)}")
+        mend = f"write hr.last({field!r})" if field.type in _ONLY_LAST else ""
+        raise declaring.refusal(f"a field of type {accepted}", f"{field!r}, {article(field.type)}", mend)
     return field
 
 

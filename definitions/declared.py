@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from definitions.declaring import not_declared
-from definitions.expressions import Expression
-from definitions.values import Value, ValueType
+from definitions.expressions import ASKED_AT, Expression, names_of
+from definitions.values import Scalar, Value, ValueType
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,10 @@ class Field:
     name: str
     type: ValueType
     nullable: bool = False
+    length: int | None = None
+    """How many numbers an embedding has; None for every other type."""
+    unit: str = ""
+    """The unit of measure in canonical form (`definitions.units`), empty where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ class Feature:
     window: str | None = None
     expression: Expression | None = None
     description: str = ""
+    length: int | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +107,42 @@ class ViewDefinition:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One place in a model's vector: a feature of a view, or a value that the request carries.
+    """One place in a model's vector: a feature, a value that the request carries, or an expression of such.
 
-    ``name`` is unique in the model: ``origin_traffic.flights_1h``, or the request input's own name.
+    ``name`` is unique in the model: ``origin_traffic.flights_1h``, ``carrier_stats.delay_24h@tail_state.carrier_24h``
+    for a feature that is looked up, else the author's own. An encoder, which is frozen in a release, knows nothing of
+    what is behind a name: the model's digest covers that.
     """
 
     name: str
     type: ValueType
     view: str | None = None
     feature: str | None = None
+    length: int | None = None
+    expression: Expression | None = field(default=None, compare=False)
+    unit: str = field(default="", compare=False)
+
+    @property
+    def is_request(self) -> bool:
+        """Whether the request carries it."""
+        return self.view is None and self.expression is None
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A view that a model reads for the entity which other values name.
+
+    Its features are called ``carrier_stats.delay_24h@tail_state.carrier_24h`` in the model.
+    """
+
+    view: ViewDefinition
+    by: tuple[str, ...]
+    """The names of the values that name the entity, in the order of the view's ``by``: features and request inputs."""
+
+    @property
+    def suffix(self) -> str:
+        """What is put behind the names of the view, its features and its key: ``@tail_state.carrier_24h``."""
+        return f"@{','.join(self.by)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +164,7 @@ class LearnerDefinition:
     name: str
     kind: str
     factory: Callable[[], object] | None = None
-    parameters: Mapping[str, Value] = field(default_factory=dict)
+    parameters: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +184,7 @@ class ModelDefinition:
     inputs: tuple[Input, ...]
     """The vector, in order."""
     views: tuple[ViewDefinition, ...]
-    """The views that the inputs read, each once, in order of first use."""
+    """The views that are read for the request's own entities, each once, in order of first use."""
     learners: Mapping[str, LearnerDefinition]
     route: RouteDefinition
     digest: str
@@ -162,6 +195,10 @@ class ModelDefinition:
     """The budget of a request that names none."""
     tz: str = "UTC"
     """The IANA time zone in which the model's drift days begin."""
+    carried: tuple[Input, ...] = ()
+    """What the request carries beside the vector, because expressions and lookups read it."""
+    lookups: tuple[Lookup, ...] = ()
+    """The views that are read for entities which other values name, each once for the same values."""
 
     @property
     def key(self) -> str:
@@ -172,6 +209,25 @@ class ModelDefinition:
     def entities(self) -> tuple[str, ...]:
         """The names of the entities that a request has to give, each once."""
         return tuple(dict.fromkeys(name for view in self.views for name in view.by))
+
+    @property
+    def requests(self) -> tuple[Input, ...]:
+        """What a request has to carry under ``inputs``."""
+        return (*(each for each in self.inputs if each.is_request), *self.carried)
+
+    @property
+    def all_views(self) -> tuple[ViewDefinition, ...]:
+        """Every view that the model reads, those that are looked up behind the others, each once."""
+        views = (*self.views, *(lookup.view for lookup in self.lookups))
+        return tuple({view.key: view for view in views}.values())
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The names of everything that the vector is made of: ``view.feature``, request inputs."""
+        names = {each.name for each in self.inputs if each.expression is None}
+        names.update(*(names_of(each.expression) for each in self.inputs if each.expression is not None))
+        looked_up = {name.partition("@")[0] for name in names} | {name for each in self.lookups for name in each.by}
+        return frozenset((names | looked_up) - {ASKED_AT, ""})
 
 
 _Named = TypeVar("_Named", EventDefinition, ViewDefinition, ModelDefinition)

@@ -57,9 +57,18 @@ class Entry:
     version: int
     tags: tuple[str, ...]
     models: tuple[str, ...]
-    """The models that declare it."""
+    """The models that read it: in the vector, in an expression, in a lookup."""
     served: Served | None
     """What was measured from scoring traffic, None where there was none."""
+    unit: str = ""
+    """Of a number, as its author wrote it; empty where it is not known."""
+    length: int | None = None
+    """How many numbers an embedding has."""
+
+    @property
+    def shown_type(self) -> str:
+        """The type as people read it: ``float, min`` or ``embedding of 8``."""
+        return f"{self.type} of {self.length}" if self.length else ", ".join(filter(None, (self.type, self.unit)))
 
     @property
     def reads_per_min(self) -> float:
@@ -119,8 +128,10 @@ def _entry(
         recipe=_recipe(view, feature),
         version=view.version,
         tags=view.tags,
-        models=tuple(model.key for model in models if any(put.name == name for put in model.inputs)),
+        models=tuple(model.key for model in models if name in model.reads),
         served=served.get(name),
+        unit=feature.unit,
+        length=feature.length,
     )
 
 

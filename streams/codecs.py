@@ -7,7 +7,7 @@ wire, and integer ms UTC afterwards. Why a record may be unusable (its *dead-let
 ``not_utf8``      bytes that are no UTF-8
 ``bad_json``      no JSON object: cut short, a byte order mark, half a surrogate pair, nested too deeply, …
 ``missing_field`` a declared field is absent (a nullable one may be: it is null then)
-``wrong_type``    a field of another type, or null where it is not nullable
+``wrong_type``    a field of another type, null where it is not nullable, or an embedding of another length
 ``not_finite``    NaN, Infinity, or a number that a float cannot hold
 ``empty_value``   no bytes at all: a tombstone
 ``too_large``     more bytes than the event's ``max_bytes``
@@ -203,8 +203,12 @@ def _ordered(fields: Sequence[Field]) -> list[Field]:
 
 
 def _struct_field(field: Field) -> tuple[str, Any] | tuple[str, Any, None]:
-    kind = _TYPES[field.type]
+    kind = _embedding(field) if field.type is ValueType.EMBEDDING else _TYPES[field.type]
     return (field.name, kind | None, None) if field.nullable else (field.name, kind)
+
+
+def _embedding(field: Field) -> Any:
+    return Annotated[list[float], msgspec.Meta(min_length=field.length, max_length=field.length)]
 
 
 def _epoch_ms(at: datetime) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from definitions.declared import Aggregate, Feature, ViewDefinition
-from definitions.expressions import Constant, Expression, Name, evaluate
+from definitions.expressions import ASKED_AT, Evaluator, evaluator
 from definitions.values import Value
 from streams.aggregates import Kind, kind_of
 from streams.cells import DROPPED, ORIGIN, TILES, CellLayout, CellState
@@ -40,8 +40,7 @@ class _Derived:
     """A feature that is an expression, and the features it reads."""
 
     name: str
-    expression: Expression
-    reads: frozenset[str]
+    evaluator: Evaluator
 
 
 _Span = tuple[list[Any], int, int, int]
@@ -54,16 +53,15 @@ class Finaliser:
     def __init__(self, view: ViewDefinition, layout: CellLayout) -> None:
         self._names = tuple(each.name for each in view.features)
         self._derived = tuple(
-            _Derived(each.name, each.expression, frozenset(_names(each.expression)))
-            for each in view.features
-            if each.expression is not None
+            _Derived(each.name, evaluator(each.expression)) for each in view.features if each.expression is not None
         )
+        self._asks_time = any(ASKED_AT in each.evaluator.reads for each in self._derived)
         self._plans = _plans(view, layout)
 
-    def absent(self) -> dict[str, Value]:
+    def absent(self, as_of_ms: int) -> dict[str, Value]:
         """Return the values of an entity that was never seen: none, but what an expression says of that."""
         values: dict[str, Value] = dict.fromkeys(self._names)
-        self._derive(values, set())
+        self._derive(values, set(), as_of_ms)
         return values
 
     def values(self, states: Sequence[CellState], as_of_ms: int) -> tuple[dict[str, Value], set[str]]:
@@ -85,8 +83,12 @@ class Finaliser:
             for feature in plan.features:
                 slices = [_slices(spans, column, timed=timed) for column, timed in feature.columns]
                 values[feature.name] = feature.kind.finalise(*slices)
-        self._derive(values, unanswerable)
+        self._derive(values, unanswerable, as_of_ms)
         return values, unanswerable
+
+    def unanswerable(self) -> tuple[dict[str, Value], set[str]]:
+        """Return what is told where nothing could be asked, in the form of `values`."""
+        return dict.fromkeys(self._names), set(self._names)
 
     def ages_ms(self, states: Sequence[CellState], as_of_ms: int) -> dict[str, int | None]:
         """Return how old each value is: from the start of the newest tile with events in its window, None for none.
@@ -102,16 +104,20 @@ class Finaliser:
             if starts:
                 ages.update(dict.fromkeys((each.name for each in plan.features), max(0, as_of_ms - max(starts))))
         for derived in self._derived:
-            read = [age for name in derived.reads if (age := ages.get(name)) is not None]
+            read = [age for name in derived.evaluator.reads if (age := ages.get(name)) is not None]
             ages[derived.name] = max(read, default=None)
         return ages
 
-    def _derive(self, values: dict[str, Value], unanswerable: set[str]) -> None:
+    def _derive(self, values: dict[str, Value], unanswerable: set[str], as_of_ms: int) -> None:
+        if self._asks_time:
+            values[ASKED_AT] = as_of_ms
         for derived in self._derived:
-            if unanswerable and not unanswerable.isdisjoint(derived.reads):
+            if unanswerable and not unanswerable.isdisjoint(derived.evaluator.reads):
                 unanswerable.add(derived.name)
             else:
-                values[derived.name] = evaluate(derived.expression, values)
+                values[derived.name] = derived.evaluator.one(values)
+        if self._asks_time:
+            del values[ASKED_AT]
 
 
 def _plans(view: ViewDefinition, layout: CellLayout) -> tuple[_WindowPlan, ...]:
@@ -159,9 +165,3 @@ def _slices(spans: Sequence[_Span], column: int, *, timed: bool) -> list[list[An
         [held and (origin_ms + held[0], held[1]) for held in values]
         for values, (_, _, _, origin_ms) in zip(slices, spans, strict=True)
     ]
-
-
-def _names(expression: Expression) -> set[str]:
-    if isinstance(expression, Name):
-        return {expression.name}
-    return set() if isinstance(expression, Constant) else _names(expression.left) | _names(expression.right)

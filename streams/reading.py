@@ -27,7 +27,10 @@ class Served:
     values: Mapping[str, Value]
     """``view.feature`` to its value."""
     positions: Mapping[str, Mapping[str, int]]
-    """View key to (partition field to the next offset): the prefix of each partition that the values contain."""
+    """View key to (partition field to the next offset): the prefix of each partition that the values contain.
+
+    A view that is looked up has its `Lookup.suffix` behind its key: it was read for another entity, and later.
+    """
     as_of_ms: int | None
     """What the broker had at that time is contained; None where a view has not started or not come that far."""
     absent: tuple[str, ...] = ()
@@ -57,6 +60,18 @@ class Serving:
     unanswerable: list[str] = field(default_factory=list)
     ages_ms: dict[str, int | None] = field(default_factory=dict)
 
+    @classmethod
+    def behind(cls, served: Served, at_ms: int) -> Serving:
+        """Return what has been served, to be added to."""
+        return cls(
+            at_ms,
+            dict(served.values),
+            dict(served.positions),
+            list(served.absent),
+            list(served.unanswerable),
+            dict(served.ages_ms),
+        )
+
     def done(self, as_of_ms: int | None) -> Served:
         """Return all of it."""
         return Served(self.values, self.positions, as_of_ms, tuple(self.absent), tuple(self.unanswerable), self.ages_ms)
@@ -65,28 +80,38 @@ class Serving:
 class ViewReader:
     """Cells of one view to the values of its features. Shared by live reads and by replay."""
 
-    def __init__(self, view: ViewDefinition) -> None:
+    def __init__(self, view: ViewDefinition, suffix: str = "") -> None:
         layout = CellLayout(view)
         self.view = view
         self.codec = CellCodec(layout)
         self.finaliser = Finaliser(view, layout)
-        self._names = {each.name: f"{view.name}.{each.name}" for each in view.features}
+        self._key = f"{view.key}{suffix}"
+        self._name = f"{view.name}{suffix}"
+        self._names = {each.name: f"{view.name}.{each.name}{suffix}" for each in view.features}
 
     def add(self, served: Serving, states: Sequence[CellState], positions: Mapping[str, int], *, ages: bool) -> None:
         """Add the view's values to what is being served. No states: the entity was never seen."""
-        served.positions[self.view.key] = positions
+        served.positions[self._key] = positions
         if not states:
-            served.absent.append(self.view.name)
-            values, unanswerable = self.finaliser.absent(), set[str]()
+            served.absent.append(self._name)
+            values, unanswerable = self.finaliser.absent(served.at_ms), set[str]()
         else:
             values, unanswerable = self.finaliser.values(states, served.at_ms)
+        self._put(served, values, unanswerable)
+        if ages:
+            found = self.finaliser.ages_ms(states, served.at_ms)
+            served.ages_ms.update({self._names[name]: age for name, age in found.items()})
+
+    def add_unanswerable(self, served: Serving, positions: Mapping[str, int]) -> None:
+        """Add that nothing is known of the view: what names its entity could not be read."""
+        served.positions[self._key] = positions
+        self._put(served, *self.finaliser.unanswerable())
+
+    def _put(self, served: Serving, values: Mapping[str, Value], unanswerable: Iterable[str]) -> None:
         names = self._names
         for name, value in values.items():
             served.values[names[name]] = value
         served.unanswerable.extend(sorted(names[name] for name in unanswerable))
-        if ages:
-            found = self.finaliser.ages_ms(states, served.at_ms)
-            served.ages_ms.update({names[name]: age for name, age in found.items()})
 
 
 class FeatureReader:
@@ -103,7 +128,7 @@ class FeatureReader:
 
     def __init__(self, views: Sequence[ViewDefinition]) -> None:
         self._readers = tuple(ViewReader(view) for view in views)
-        self._opened: _Opened | None = None
+        self._opened: Opened | None = None
 
     def question(self, asked: Sequence[Asked], *, pointers: Sequence[str] = ()) -> FeatureQuestion:
         """Return what to ask the store, in one round trip, for one request per entry of ``asked``."""
@@ -121,7 +146,7 @@ class FeatureReader:
     ) -> Served:
         """Return the features of request ``index`` as of ``as_of_ms``. Cost: 10-20 us per view, and up with tiles."""
         if self._opened is None or self._opened.answer is not answer:
-            self._opened = _Opened(answer, self._readers)
+            self._opened = Opened(answer, self._readers)
         opened, serving = self._opened, Serving(as_of_ms)
         for number, (reader, place) in enumerate(zip(self._readers, question.places[index], strict=True)):
             states = () if place is None else opened.states(reader.codec, place)
@@ -129,7 +154,7 @@ class FeatureReader:
         return serving.done(opened.as_of_ms)
 
 
-class _Opened:
+class Opened:
     """An answer being served from: what several of its requests share is worked out once."""
 
     def __init__(self, answer: Answer, readers: Sequence[ViewReader]) -> None:

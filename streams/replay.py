@@ -12,12 +12,14 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
-from definitions.declared import ViewDefinition
+from definitions.declared import Lookup, ViewDefinition
+from definitions.values import Value
 from streams.cells import ORIGIN, CellState
 from streams.chain import Slot
 from streams.engine import Engine
 from streams.entities import asked_key
 from streams.intake import DecodedBatch, Intake
+from streams.lookups import Looked, row_of
 from streams.reading import Asked, Served, Serving, ViewReader, in_order
 from streams.records import Partition, RecordBatch
 from streams.store import Row
@@ -71,6 +73,8 @@ class _Waiting:
 class PointInTime:
     """The features of ``views`` as they would have been served, had exactly these records been applied.
 
+    ``lookups`` are served behind them, for the entities that values of the views or of the request name.
+
     Example::
 
         history = PointInTime(views, delay_ms=0)
@@ -81,11 +85,13 @@ class PointInTime:
             served = history.serve(question.entities, question.at_ms)
     """
 
-    def __init__(self, views: Sequence[ViewDefinition], *, delay_ms: int = 0) -> None:
-        self._engines = {view.key: Engine(view) for view in views}
+    def __init__(self, views: Sequence[ViewDefinition], *, lookups: Sequence[Lookup] = (), delay_ms: int = 0) -> None:
+        every = {view.key: view for view in (*views, *(lookup.view for lookup in lookups))}
+        self._engines = {key: Engine(view) for key, view in every.items()}
         self._readers = tuple(ViewReader(view) for view in views)
-        self._intakes = {view.on.topic: Intake(view.on) for view in views}
-        self._states: dict[str, dict[str, Remembered]] = {view.key: {} for view in views}
+        self._looked = tuple(Looked.of(each) for each in lookups)
+        self._intakes = {view.on.topic: Intake(view.on) for view in every.values()}
+        self._states: dict[str, dict[str, Remembered]] = {key: {} for key in every}
         self._delay_ms = delay_ms
         self._waiting: dict[Partition, deque[_Waiting]] = {}
 
@@ -121,16 +127,32 @@ class PointInTime:
                     break
                 waiting.popleft()
 
-    def serve(self, entities: Asked, as_of_ms: int) -> Served:
-        """Return the features of one request as of ``as_of_ms``, from what has been applied."""
+    def serve(self, entities: Asked, as_of_ms: int, inputs: Mapping[str, Value] | None = None) -> Served:
+        """Return the features of one request as of ``as_of_ms``, from what has been applied.
+
+        Args:
+            entities: of the request.
+            as_of_ms: the time asked about.
+            inputs: what the request carries; lookups may read it.
+        """
         serving = Serving(as_of_ms)
         for reader in self._readers:
-            by_partition = self._states[reader.view.key]
-            key = asked_key(reader.view.by, entities)
-            states = [] if key is None else self._cells(by_partition, key)
-            positions = {name: each.row.next for name, each in by_partition.items()}
-            reader.add(serving, states, positions, ages=False)
+            self._add(serving, reader, asked_key(reader.view.by, entities))
+        if self._looked:
+            row = row_of(serving.done(None), inputs or {}, as_of_ms)
+            for each in self._looked:
+                if each.is_known(row):
+                    self._add(serving, each.reader, each.key(row))
+                else:
+                    each.reader.add_unanswerable(serving, self._positions(each.reader.view))
         return serving.done(None)
+
+    def _add(self, serving: Serving, reader: ViewReader, key: str | None) -> None:
+        states = [] if key is None else self._cells(self._states[reader.view.key], key)
+        reader.add(serving, states, self._positions(reader.view), ages=False)
+
+    def _positions(self, view: ViewDefinition) -> dict[str, int]:
+        return {name: each.row.next for name, each in self._states[view.key].items()}
 
     def remembered(self, view: ViewDefinition, partition: Partition) -> Remembered | None:
         """Return the state of one view in one partition, None if nothing of it was applied."""

@@ -171,7 +171,7 @@ COUNT = 'n = hr.count().over("1h")'
         (view("n = 5"), ":9: expected n to be an aggregate or an expression, got 5; or name it _n"),
         (view("m = hr.mean(Departed.tail)"), ":10: expected a field of type int or float or bool, got departed.tail"),
         (view("m = hr.max(Departed.diverted)"), ":10: expected a field of type int or float, got departed.diverted"),
-        (view("m = hr.last(Departed.departed_at)"), ":10: expected a field of type int or float or bool or str"),
+        (view("m = hr.max(Departed.departed_at)"), "got departed.departed_at, a datetime; write hr.last("),
         (
             view('m = hr.mean("delay_min")'),
             ":10: expected a field of an event, got 'delay_min'; write hr.mean(Event.field)",
