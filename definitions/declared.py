@@ -223,11 +223,11 @@ class ModelDefinition:
 
     @property
     def reads(self) -> frozenset[str]:
-        """The names of everything that the vector is made of: ``view.feature``, request inputs."""
-        names = {each.name for each in self.inputs if each.expression is None}
-        names.update(*(names_of(each.expression) for each in self.inputs if each.expression is not None))
-        looked_up = {name.partition("@")[0] for name in names} | {name for each in self.lookups for name in each.by}
-        return frozenset((names | looked_up) - {ASKED_AT, ""})
+        """What the vector is made of, by name: ``view.feature``, looked up or not, and request inputs."""
+        names = {name for each in self.lookups for name in each.by}
+        for each in self.inputs:
+            names |= {each.name} if each.expression is None else names_of(each.expression)
+        return frozenset(name.partition("@")[0] for name in names - {ASKED_AT})
 
 
 _Named = TypeVar("_Named", EventDefinition, ViewDefinition, ModelDefinition)
