@@ -135,3 +135,9 @@ def test_expressions_that_read_each_other_in_a_circle_are_found(
     expressions: dict[str, Expression], cycle: tuple[str, ...]
 ) -> None:
     assert cycle_among(expressions) == cycle
+
+
+def test_clipping_leaves_what_lies_on_a_bound_as_it_is() -> None:
+    clipped = [evaluate(Function("clip", A, (0, 5)), {"a": value}) for value in (-0.0, 5.0)]
+
+    assert [repr(value) for value in clipped] == ["-0.0", "5.0"]

@@ -134,7 +134,8 @@ def test_counts_that_do_not_fit_the_bins_are_refused() -> None:
 
 def test_an_embedding_is_binned_by_its_euclidean_length() -> None:
     state = (Input("state", ValueType.EMBEDDING, length=2),)
-    vectors: list[list[Value]] = [[None], *[[[3.0 * n, 4.0 * n]] for n in range(100)]]
+    states: list[Value] = [None, *([3.0 * n, 4.0 * n] for n in range(100))]
+    vectors = [[state] for state in states]
     baseline = cut_baseline(model="late.v1", inputs=state, vectors=vectors, scores={})
     counter, counts = BaselineCounter(baseline, state), baseline.empty()
     for vector in vectors:

@@ -73,11 +73,16 @@ def asked(minute: int, origin: str | None = "JFK", tail: str | None = "N1", via:
     return Question({"origin": origin, "tail": tail}, {"via": via}, START_MS + minute * 60_000)
 
 
-def stored(batches: Sequence[RecordBatch]) -> MemoryStore:
+def stored(batches: Sequence[RecordBatch], views: Sequence[ViewDefinition] = MODEL.all_views) -> MemoryStore:
     """Return a store that contains the batches, as the features role writes them."""
-    store, intake = MemoryStore(), Intake(EVENT)
+    return extended(MemoryStore(), batches, views)
+
+
+def extended(store: MemoryStore, batches: Sequence[RecordBatch], views: Sequence[ViewDefinition]) -> MemoryStore:
+    """Add batches to some views of a store."""
+    intake = Intake(EVENT)
     for batch in batches:
-        for view in MODEL.all_views:
+        for view in views:
             engine, key = Engine(view), RowKey(view.key, batch.partition)
             chain = Chain(store, key, store.create_row(key, Row(next=0, first=0)), engine.codec)
             applied = engine.apply(chain.row, chain.load, intake.read(batch))
@@ -177,6 +182,18 @@ def test_each_lookup_says_which_part_of_the_log_its_values_contain() -> None:
         airport, key_of("tail"), f"{airport}{BY_TAIL}", f"{airport}@via", f"{key_of('leg')}@via,tail.dest_1h",
     }  # fmt: skip
     assert all(reached == {"tid/0": 4, "tid/1": 2} for reached in served.positions.values())
+
+
+def test_features_are_as_of_the_view_that_is_furthest_behind_also_where_it_is_only_looked_up() -> None:
+    airport, tail, leg = MODEL.all_views
+    [slow] = live(extended(stored(EARLIER[:1], [leg]), EARLIER, [airport, tail]), [asked(5)])
+    record = json_record(0, {"flight_id": "f", "origin": "JFK", "dest": "LAX", "tail": "N1", "delay_min": 0.0,
+                             "diverted": False, "departed_at": START_MS}, appended_ms=START_MS)  # fmt: skip
+    behind = stored([batch_of(PARTITIONS[0], [record])], [leg])
+    [slower] = live(extended(behind, EARLIER, [airport, tail]), [asked(5)])
+    [unstarted] = live(stored(EARLIER, [airport, tail]), [asked(5)])
+
+    assert [each.as_of_ms for each in (slow, slower, unstarted)] == [2**42, START_MS, None]
 
 
 def test_requests_of_one_micro_batch_share_what_they_look_up() -> None:
