@@ -15,6 +15,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -128,7 +129,7 @@ Columns = Mapping[str, Sequence[Value]]
 class Evaluator:
     """An expression, ready to be evaluated: ``one(row)``, or ``many(columns, rows)`` with the number of rows.
 
-    Cost: 0.2 us per operation and row.
+    Cost: 0.25 us per operation for a row, 0.1 us for each row of a column; a calendar function 1.5 us.
 
     Example:
         >>> ratio = evaluator(Operation("/", Name("late"), Name("all")))
@@ -222,23 +223,31 @@ def _many_named(name: str) -> Callable[[Columns, int], Sequence[Value]]:
     return many
 
 
+_NO_RESULT = (ArithmeticError, ValueError)
+"""1 / 0, a number beyond float, a logarithm of nothing, a year beyond 9999."""
+
+
 def _of_one(function: Callable[[Any], Any], otherwise: Value) -> Callable[[Value], Value]:
     def result(operand: Value) -> Value:
-        return otherwise if operand is None else _guarded(function, otherwise, operand)
+        if operand is None:
+            return otherwise
+        try:
+            value: Value = function(operand)
+        except _NO_RESULT:
+            return otherwise
+        return otherwise if type(value) is float and not isfinite(value) else value
 
     return result
 
 
 def _of_two(function: Callable[[Any, Any], Any], otherwise: Value) -> Callable[[Value, Value], Value]:
     def result(left: Value, right: Value) -> Value:
-        return otherwise if left is None or right is None else _guarded(function, otherwise, left, right)
+        if left is None or right is None:
+            return otherwise
+        try:
+            value: Value = function(left, right)
+        except _NO_RESULT:
+            return otherwise
+        return otherwise if type(value) is float and not isfinite(value) else value
 
     return result
-
-
-def _guarded(function: Callable[..., Any], otherwise: Value, *operands: Value) -> Value:
-    try:
-        result: Value = function(*operands)
-    except (ArithmeticError, ValueError):  # 1 / 0, a number beyond float, log of nothing, a year beyond 9999
-        return otherwise
-    return otherwise if isinstance(result, float) and not math.isfinite(result) else result

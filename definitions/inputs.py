@@ -9,7 +9,7 @@ from definitions.aggregates import Windowed
 from definitions.annotations import VALUE_TYPES, declared_length, declared_unit
 from definitions.declared import Input, Lookup, ViewDefinition
 from definitions.declaring import Declaring, author_line
-from definitions.expressions import ASKED_AT, Expression
+from definitions.expressions import ASKED_AT, Expression, cycle_among
 from definitions.terms import FeatureTerm, Leaf, Naming, Term, article
 from definitions.times import AskedAtTerm
 from definitions.units import UNKNOWN, common
@@ -158,9 +158,7 @@ class Vector:
         vector = cls(declaring)
         for given in features:
             vector._put(vector._input(given))
-        for name in vector.inputs.keys() & vector.requests.keys():
-            if not vector.inputs[name].is_request:
-                raise declaring.refusal(f"{name} to name one thing", "an expression and a request input")
+        vector._refuse_one_name_for_two()
         _refuse_ambiguous_entities(declaring, vector.views.values())
         return vector
 
@@ -168,6 +166,15 @@ class Vector:
     def carried(self) -> tuple[Input, ...]:
         """What the request carries beside the vector."""
         return tuple(each for name, each in self.requests.items() if name not in self.inputs)
+
+    def _refuse_one_name_for_two(self) -> None:
+        """Refuse a name of an expression that is a request input's too: expressions could read themselves by it."""
+        made = {name: each.expression for name, each in self.inputs.items() if each.expression is not None}
+        if cycle := cycle_among(made):
+            mend = "a request input has the name of an expression that reads it"
+            raise self.declaring.refusal("expressions that do not read themselves", " <- ".join(cycle), mend)
+        for name in made.keys() & self.requests.keys():
+            raise self.declaring.refusal(f"{name} to name one thing", "an expression and a request input")
 
     def _put(self, read: Input) -> None:
         if read.name in self.inputs:

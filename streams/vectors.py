@@ -27,7 +27,7 @@ class VectorLayout:
         return cls(tuple(_place(each) for each in model.inputs))
 
     def vector(self, row: Row) -> list[Value]:
-        """Return the vector of one request, from `streams.lookups.row_of`. Cost: 0.1 us a value and expression part."""
+        """Return the vector of one request, given its `row_of`. Cost: 0.1 us a value, and more for expressions."""
         return [place(row) for place in self.places]
 
 

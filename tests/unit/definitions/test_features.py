@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from definitions.declared import Aggregate, Feature, Window
+from definitions.declaring import Declaring
 from definitions.errors import DefinitionError
 from definitions.expressions import ASKED_AT, Constant, Function, Name, Operation
+from definitions.features import _refuse_cycle
 from definitions.values import ValueType
 from tests.builders import EVENTS, VIEW, declare
 
@@ -272,3 +274,11 @@ def test_a_view_derives_from_features_alone() -> None:
     said = refusal(VIEW, 'class V(OriginTraffic, on=Departed, by="origin", version=1):\n    pass\n')
 
     assert "expected hr.Features as the only base, got ['OriginTraffic']" in said
+
+
+def test_features_that_read_each_other_in_a_circle_are_refused() -> None:
+    """A class body cannot write them; whoever else makes features is stopped where they are declared."""
+    circle = {name: Feature(name, ValueType.INT, expression=Name(other)) for name, other in (("a", "b"), ("b", "a"))}
+
+    with pytest.raises(DefinitionError, match=r"expected features that do not read themselves, got a <- b <- a"):
+        _refuse_cycle(Declaring("view V", "app.py:1"), circle)

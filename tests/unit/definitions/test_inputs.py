@@ -136,7 +136,16 @@ def test_a_request_may_carry_an_embedding() -> None:
         ("hr.asked_at()", "got hr.asked_at()"),
         (
             'hr.named("seats", hr.request("seats", int) + 1)',
-            "expected seats to name one thing, got an expression and a",
+            "that do not read themselves, got seats <- seats; a request",
+        ),
+        (
+            'hr.named("x", hr.request("y", int) + 1), hr.named("y", hr.request("x", int) + 1)',
+            "expected expressions that do not read themselves, got x <- y <- x",
+        ),
+        (f'{PER_SEAT}, hr.request("per_seat", int)', "expected each input once, got per_seat twice"),
+        (
+            f'{PER_SEAT}, hr.named("y", hr.request("per_seat", int) + 1)',
+            "expected per_seat to name one thing, got an expression and a request input",
         ),
         (f'{PER_SEAT}, hr.named("per_seat", hr.request("x", int) + 1)', "expected each input once, got per_seat twice"),
         (
