@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from definitions.declared import ModelDefinition, ViewDefinition
+from definitions.declared import EventDefinition, ModelDefinition, ViewDefinition
 from definitions.values import Value
 from streams.chain import Chain
 from streams.engine import Engine
@@ -18,7 +18,7 @@ from streams.lookups import LookupReader, row_of
 from streams.reading import Asked, FeatureReader, Served
 from streams.records import Partition, RecordBatch
 from streams.replay import PointInTime
-from streams.store import Row, RowKey
+from streams.store import OnlineStore, Row, RowKey
 from streams.store.memory import MemoryStore
 from streams.vectors import VectorLayout
 from tests.builders import EVENTS, declare
@@ -52,6 +52,7 @@ PARTITIONS = [Partition(EVENT.topic, index, "tid") for index in (0, 1)]
 AIRPORTS = ("JFK", "LAX", "SFO")
 TAILS = ("N1", "N2")
 BY_TAIL = "@tail.dest_1h"
+Store = TypeVar("Store", bound=OnlineStore)
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,11 @@ def stored(batches: Sequence[RecordBatch], views: Sequence[ViewDefinition] = MOD
     return extended(MemoryStore(), batches, views)
 
 
-def extended(store: MemoryStore, batches: Sequence[RecordBatch], views: Sequence[ViewDefinition]) -> MemoryStore:
+def extended(
+    store: Store, batches: Sequence[RecordBatch], views: Sequence[ViewDefinition], event: EventDefinition = EVENT
+) -> Store:
     """Add batches to some views of a store."""
-    intake = Intake(EVENT)
+    intake = Intake(event)
     for batch in batches:
         for view in views:
             engine, key = Engine(view), RowKey(view.key, batch.partition)
@@ -90,7 +93,7 @@ def extended(store: MemoryStore, batches: Sequence[RecordBatch], views: Sequence
     return store
 
 
-def live(store: MemoryStore, questions: Sequence[Question]) -> list[Served]:
+def live(store: OnlineStore, questions: Sequence[Question]) -> list[Served]:
     """Return what the scoring role serves: two questions to the store for all requests."""
     reader, lookups = FeatureReader(MODEL.views), LookupReader(MODEL.lookups)
     question = reader.question([each.entities for each in questions])
