@@ -109,21 +109,21 @@ class ModelAnswers:
 
     def _read(self, requests: Sequence[Request], now_ms: int) -> list[_Known]:
         question = self._reader.question([request.entities for request in requests], pointers=self._served.pointers)
-        budget_ms = max(request.remaining_ms(now_ms) for request in requests)
-        answer = self._reads.read(question, budget_ms=budget_ms)
+        until_ms = monotonic_ms() + max(request.remaining_ms(now_ms) for request in requests)
+        answer = self._reads.read(question, budget_ms=until_ms - monotonic_ms())
         if answer is None:
             return [_Known(row_of(_NOTHING, request.inputs, request.at_ms), lost=self._views) for request in requests]
         self._served.follow(answer.pointers)
         served = [self._reader.serve(question, answer, index, each.at_ms) for index, each in enumerate(requests)]
         if self._model.lookups:
-            return self._look_up(requests, served, budget_ms=budget_ms)
+            return self._look_up(requests, served, until_ms=until_ms)
         return [_known(request, each) for request, each in zip(requests, served, strict=True)]
 
-    def _look_up(self, requests: Sequence[Request], served: Sequence[Served], *, budget_ms: float) -> list[_Known]:
+    def _look_up(self, requests: Sequence[Request], served: Sequence[Served], *, until_ms: float) -> list[_Known]:
         """Return what is known once the store has told of the entities that served values name."""
         rows = [row_of(each, request.inputs, request.at_ms) for request, each in zip(requests, served, strict=True)]
         question = self._lookups.question(rows)
-        answer = self._reads.read(question, budget_ms=budget_ms)
+        answer = self._reads.read(question, budget_ms=until_ms - monotonic_ms())
         if answer is None:
             lost = self._lookups.names
             return [_known(request, each, lost=lost) for request, each in zip(requests, served, strict=True)]
