@@ -109,8 +109,9 @@ class ModelAnswers:
 
     def _read(self, requests: Sequence[Request], now_ms: int) -> list[_Known]:
         question = self._reader.question([request.entities for request in requests], pointers=self._served.pointers)
-        until_ms = monotonic_ms() + max(request.remaining_ms(now_ms) for request in requests)
-        answer = self._reads.read(question, budget_ms=until_ms - monotonic_ms())
+        budget_ms = max(request.remaining_ms(now_ms) for request in requests)
+        until_ms = monotonic_ms() + budget_ms
+        answer = self._reads.read(question, budget_ms=budget_ms)
         if answer is None:
             return [_Known(row_of(_NOTHING, request.inputs, request.at_ms), lost=self._views) for request in requests]
         self._served.follow(answer.pointers)
