@@ -1,4 +1,6 @@
-"""Answers a micro-batch of one model's requests: features in one round trip, scores, replies, predictions.
+"""Answers a micro-batch of one model's requests: features, scores, replies, predictions.
+
+Features come in one round trip to the store; a model that looks features up by others takes a second one.
 
 A request that cannot be answered in the company of others is answered alone; what then still fails is its own
 ``error``. So one request costs no other its answer.
@@ -12,12 +14,13 @@ from dataclasses import dataclass, field
 
 from agents.read_features import GuardedReads
 from agents.serve_model import ServedModel, monotonic_ms
-from definitions.declared import Input
 from definitions.values import Value
 from online_models.executor import CHAMPION, Executor, MicroBatch, Scored
+from streams.lookups import LookupReader, row_of
 from streams.messages import Prediction, ScoreReply, Timings, Version
 from streams.reading import FeatureReader, Served
 from streams.request_reply import Reason, Request, Status
+from streams.vectors import VectorLayout
 
 _SHOWN_DIGITS = 12
 
@@ -35,9 +38,9 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the store told about one request. ``lost`` names the views or features that it told nothing about."""
+    """What is known of one request. ``lost`` names the views or features that the store told nothing about."""
 
-    values: Mapping[str, Value] = field(default_factory=dict)
+    row: Mapping[str, Value]
     lost: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     positions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -67,13 +70,15 @@ class ModelAnswers:
         self._model = served.model
         self._reads = reads
         self._reader = FeatureReader(served.model.views)
-        self._views = tuple(view.name for view in served.model.views)
-        self._places = [(each.view is None, _served_name(each)) for each in served.model.inputs]
+        self._lookups = LookupReader(served.model.lookups)
+        self._views = (*(view.name for view in served.model.views), *self._lookups.names)
+        self._layout = VectorLayout.of(served.model)
 
     def answer_many(self, requests: Sequence[Request], *, now_ms: int) -> list[Answered]:
         """Return one answer per request, in order. Never raises.
 
-        Cost: one round trip to the store and one call of each learner, 0.3 ms for XGBoost's; then 60-100 us a request.
+        Cost: one round trip to the store, two where the model looks features up, and one call of each learner, 0.3 ms
+        for XGBoost's; then 60-100 us a request.
         """
         if self._served.executor is None:
             problem = f"no release of {self._model.key} is in force"
@@ -91,7 +96,7 @@ class ModelAnswers:
         started_ms = monotonic_ms()
         known = self._read(requests, now_ms)
         read_ms = monotonic_ms() - started_ms
-        vectors = [self._vector(request, each) for request, each in zip(requests, known, strict=True)]
+        vectors = [self._layout.vector(each.row) for each in known]
         least_ms = min(request.remaining_ms(now_ms) for request in requests)
         scored = self._score(executor, vectors, until_ms=started_ms + least_ms)
         for request, each, vector, (batch, index) in zip(requests, known, vectors, scored, strict=True):
@@ -105,16 +110,28 @@ class ModelAnswers:
     def _read(self, requests: Sequence[Request], now_ms: int) -> list[_Known]:
         question = self._reader.question([request.entities for request in requests], pointers=self._served.pointers)
         budget_ms = max(request.remaining_ms(now_ms) for request in requests)
+        until_ms = monotonic_ms() + budget_ms
         answer = self._reads.read(question, budget_ms=budget_ms)
         if answer is None:
-            return [_Known(lost=self._views)] * len(requests)
+            return [_Known(row_of(_NOTHING, request.inputs, request.at_ms), lost=self._views) for request in requests]
         self._served.follow(answer.pointers)
-        return [
-            _known(self._reader.serve(question, answer, index, request.at_ms)) for index, request in enumerate(requests)
-        ]
+        served = [self._reader.serve(question, answer, index, each.at_ms) for index, each in enumerate(requests)]
+        if self._model.lookups:
+            return self._look_up(requests, served, until_ms=until_ms)
+        return [_known(request, each) for request, each in zip(requests, served, strict=True)]
 
-    def _vector(self, request: Request, known: _Known) -> list[Value]:
-        return [request.inputs[name] if asked else known.values.get(name) for asked, name in self._places]
+    def _look_up(self, requests: Sequence[Request], served: Sequence[Served], *, until_ms: float) -> list[_Known]:
+        """Return what is known once the store has told of the entities that served values name."""
+        rows = [row_of(each, request.inputs, request.at_ms) for request, each in zip(requests, served, strict=True)]
+        question = self._lookups.question(rows)
+        answer = self._reads.read(question, budget_ms=until_ms - monotonic_ms())
+        if answer is None:
+            lost = self._lookups.names
+            return [_known(request, each, lost=lost) for request, each in zip(requests, served, strict=True)]
+        return [
+            _known(request, self._lookups.serve(question, answer, index, rows[index], after=each, at_ms=request.at_ms))
+            for index, (request, each) in enumerate(zip(requests, served, strict=True))
+        ]
 
     def _score(
         self, executor: Executor, vectors: list[list[Value]], *, until_ms: float
@@ -166,15 +183,13 @@ class ModelAnswers:
         return Answered(request, reply, prediction)
 
 
-def _served_name(each: Input) -> str:
-    """Return the name under which an input's value is found: in the request, or among the features served."""
-    return each.name if each.view is None else f"{each.view}.{each.feature}"
+_NOTHING = Served({}, {}, None)
 
 
-def _known(served: Served) -> _Known:
+def _known(request: Request, served: Served, *, lost: tuple[str, ...] = ()) -> _Known:
     return _Known(
-        values=served.values,
-        lost=served.unanswerable,
+        row=row_of(served, request.inputs, request.at_ms),
+        lost=(*served.unanswerable, *lost),
         absent=served.absent,
         positions=served.positions,
         as_of_ms=served.as_of_ms,

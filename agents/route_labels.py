@@ -9,7 +9,7 @@ from agents.advance_rows import FoldWriter, NoCells
 from agents.context import RoleContext
 from agents.transport import Assigned
 from definitions.declared import LabelDefinition, ModelDefinition
-from definitions.expressions import evaluate
+from definitions.expressions import evaluator
 from streams import topics
 from streams.codecs import Event
 from streams.derived import position_header
@@ -45,6 +45,7 @@ class LabelRouter:
         self._topic = topics.outcomes(context.namespace, model)
         self._intake = Intake(label.event, context.schemas)
         self._rows = FoldWriter(context, fold(model.key), given, NoCells())
+        self._label_of = evaluator(label.value)
         self._step_ms = step_ms(label.within_ms)
         self._sources = 0
         self._outcomes: tuple[Partition, ...] = ()
@@ -108,7 +109,7 @@ class LabelRouter:
 
     def _seen(self, offset: int, event: Event, at_ms: int) -> LabelSeen | None:
         row = self._intake.decoder.row(event)
-        key, label = row.get(self._label.key), evaluate(self._label.value, row)
+        key, label = row.get(self._label.key), self._label_of.one(row)
         if key is None or label is None:
             return None
         return LabelSeen(label_key=str(key), at_ms=at_ms, label=label, source=f"{self._partition.field}@{offset}")

@@ -18,14 +18,16 @@ from batch.context import Tell, tell_nobody
 from batch.errors import QuestionsRefused, TrainingRefused
 from batch.history import History
 from definitions.declared import LabelDefinition, ModelDefinition
-from definitions.expressions import evaluate
+from definitions.expressions import Evaluator, evaluator
 from definitions.requests import check_inputs
 from definitions.values import Value
 from streams.codecs import Schemas
 from streams.intake import Intake
+from streams.lookups import row_of
 from streams.messages import ScoreRequest
 from streams.records import Partition, RecordBatch
 from streams.replay import PointInTime
+from streams.vectors import VectorLayout
 
 Positions = dict[str, dict[str, tuple[int, int]]]
 """Topic to (partition field to the half-open range of offsets)."""
@@ -87,12 +89,16 @@ class _Labels:
     definition: LabelDefinition
     intake: Intake
     by_key: dict[str, list[tuple[int, Value]]] = field(default_factory=dict)
+    _label_of: Evaluator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._label_of = evaluator(self.definition.value)
 
     def take(self, batch: RecordBatch) -> None:
         """Keep the labels of a batch."""
         decoder = self.intake.decoder
         for event in self.intake.read(batch).events:
-            label = evaluate(self.definition.value, decoder.row(event))
+            label = self._label_of.one(decoder.row(event))
             if label is not None:
                 key = str(getattr(event, self.definition.key))
                 self.by_key.setdefault(key, []).append((decoder.at_ms(event), label))
@@ -164,14 +170,14 @@ def build_training_set(
     if model.label is None:
         raise TrainingRefused(f"cannot train: {model.key}: expected a label, got none; declare one with hr.Label")
     asked = sorted(questions, key=lambda question: question.at_ms)
-    features = PointInTime(model.views, delay_ms=delay_ms, schemas=schemas)
-    labels = _Labels(model.label, Intake(model.label.event, schemas))
+    features = PointInTime(model.views, lookups=model.lookups, delay_ms=delay_ms, schemas=schemas)
+    labels, layout = _Labels(model.label, Intake(model.label.event, schemas)), VectorLayout.of(model)
     positions = _read_history(model, history, features, labels, tell)
     training = TrainingSet([], [], [], positions, f"event_time+{delay_ms}ms", _digest(asked), asked=len(asked))
     for number, question in enumerate(asked, start=1):
         label = labels.of(question)
         if label is not None:
-            training.vectors.append(_vector(model, question, features))
+            training.vectors.append(_vector(layout, question, features))
             training.labels.append(label)
             training.times_ms.append(question.at_ms)
         if number % _TELL_EVERY == 0 or number == len(asked):
@@ -179,18 +185,17 @@ def build_training_set(
     return training
 
 
-def _vector(model: ModelDefinition, question: Question, features: PointInTime) -> list[Value]:
+def _vector(layout: VectorLayout, question: Question, features: PointInTime) -> list[Value]:
     features.advance(question.at_ms)
-    served = features.serve(question.entities, question.at_ms).values
-    given = question.inputs
-    return [given[each.name] if each.view is None else served[each.name] for each in model.inputs]
+    served = features.serve(question.entities, question.at_ms, question.inputs)
+    return layout.vector(row_of(served, question.inputs, question.at_ms))
 
 
 def _read_history(
     model: ModelDefinition, history: History, features: PointInTime, labels: _Labels, tell: Tell
 ) -> Positions:
     """Hand every record of the model's topics to whom it concerns; return what was read."""
-    of_features = {source.event.topic for view in model.views for source in view.sources}
+    of_features = {source.event.topic for view in model.all_views for source in view.sources}
     of_labels = labels.definition.event.topic
     spans = _spans(history, sorted(of_features | {of_labels}))
     total, done = sum(end - first for _, first, end in spans), 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from definitions.values import Value
+from definitions.values import Value, magnitude
 from online_models.progress import Prequential
 
 
@@ -23,6 +23,6 @@ def measure_scores(scores: Sequence[float], labels: Sequence[Value]) -> dict[str
             progress.add(score, bool(label))
         found = {"auc": progress.auc(), "log_loss": progress.log_loss(), "positives_ratio": progress.positives_ratio}
         return measures | {name: value for name, value in found.items() if value is not None}
-    errors = [score - float(label or 0) for score, label in zip(scores, labels, strict=True)]
+    errors = [score - magnitude(label) for score, label in zip(scores, labels, strict=True)]
     mae = math.fsum(map(abs, errors)) / len(errors)
     return measures | {"mae": mae, "rmse": math.sqrt(math.fsum(error * error for error in errors) / len(errors))}

@@ -17,7 +17,7 @@ from batch.errors import TrainingRefused
 from batch.measure_scores import measure_scores
 from definitions.declared import LearnerDefinition
 from definitions.encoder import Encoder
-from definitions.values import ValueType
+from definitions.values import ValueType, magnitude
 
 LEAST_ROWS = 50
 VALIDATION_SHARE = 0.2
@@ -103,8 +103,8 @@ def _parameters(learner: LearnerDefinition, training: TrainingSet) -> dict[str, 
 def _matrix(encoder: Encoder, training: TrainingSet, parameters: Mapping[str, Any]) -> xgboost.DMatrix:
     return xgboost.DMatrix(
         encoder.matrix(training.vectors),
-        [float(label or 0) for label in training.labels],
-        feature_types=["c" if each.type is ValueType.CATEGORY else "q" for each in encoder.inputs],
+        [magnitude(label) for label in training.labels],
+        feature_types=["c" if kind is ValueType.CATEGORY else "q" for _, kind in encoder.columns],
         enable_categorical=True,
         nthread=parameters["nthread"],
     )

@@ -55,7 +55,7 @@ def write_release(
         model=model.name,
         version=model.version,
         definition=model.digest,
-        views=[view.key for view in model.views],
+        views=[view.key for view in model.all_views],
         inputs=[(each.name, str(each.type)) for each in model.inputs],
         champion=model.route.champion,
         shadow=list(model.route.shadow),

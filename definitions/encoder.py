@@ -11,6 +11,7 @@ int, float     the number, as float32                          the number, as fl
 bool           0.0 or 1.0                                      0.0 or 1.0
 category       its place in the sorted training vocabulary     ``name=value``: 1.0
 unseen         NaN                                             ``name=value``: 1.0, a new key
+embedding      its numbers, a column each; None: NaN in each   ``name.0``, ``name.1``, …: the numbers
 =============  ==============================================  =====================================
 """
 
@@ -49,6 +50,8 @@ class Encoder:
     vocabularies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     _codes: tuple[tuple[int, Mapping[str, int]], ...] = field(init=False, repr=False, compare=False)
     _accepted: tuple[frozenset[type], ...] = field(init=False, repr=False, compare=False)
+    _keys: tuple[tuple[str, ...], ...] = field(init=False, repr=False, compare=False)
+    """Per input, an embedding's names; empty for every other input."""
 
     def __post_init__(self) -> None:
         codes = tuple(
@@ -58,6 +61,7 @@ class Encoder:
         )
         object.__setattr__(self, "_codes", codes)
         object.__setattr__(self, "_accepted", tuple(PLAIN_TYPES[each.type] for each in self.inputs))
+        object.__setattr__(self, "_keys", tuple(_keys(each) for each in self.inputs))
 
     @classmethod
     def fit(cls, inputs: Sequence[Input], vectors: Sequence[Vector]) -> Encoder:
@@ -79,14 +83,29 @@ class Encoder:
     def from_json(cls, data: bytes | str) -> Encoder:
         """Return the encoder that `to_json` wrote."""
         frozen = json.loads(data)
-        inputs = tuple(Input(name, ValueType(kind), view, feature) for name, kind, view, feature in frozen["inputs"])
+        inputs = tuple(
+            Input(name, ValueType(kind), view, feature, *length)
+            for name, kind, view, feature, *length in frozen["inputs"]
+        )
         return cls(inputs, {name: tuple(values) for name, values in frozen["vocabularies"].items()})
 
     def to_json(self) -> bytes:
         """Return the encoder as canonical JSON: equal encoders give equal bytes."""
-        inputs = [[each.name, str(each.type), each.view, each.feature] for each in self.inputs]
+        inputs = [
+            [each.name, str(each.type), each.view, each.feature, *([] if each.length is None else [each.length])]
+            for each in self.inputs
+        ]
         frozen = {"inputs": inputs, "vocabularies": {name: list(self.vocabularies[name]) for name in self.vocabularies}}
         return json.dumps(frozen, sort_keys=True, separators=(",", ":")).encode()
+
+    @property
+    def columns(self) -> tuple[tuple[str, ValueType], ...]:
+        """The name and the type of each column of `matrix`: an embedding has one per number."""
+        return tuple(
+            (name, each.type)
+            for each, keys in zip(self.inputs, self._keys, strict=True)
+            for name in keys or (each.name,)
+        )
 
     def check(self, vector: Vector) -> None:
         """Refuse a vector that a model must not see.
@@ -103,14 +122,16 @@ class Encoder:
                 continue
             kind = type(value)
             right = kind in self._accepted[index]
-            if right and kind is not str:
+            if kind is list:
+                right = right and not misfit(ValueType.EMBEDDING, value, self.inputs[index].length)
+            elif right and kind is not str:
                 right = -LARGEST_NUMBER <= value <= LARGEST_NUMBER  # type: ignore[operator]  # a number or a bool
             if not right:
                 each = self.inputs[index]
-                raise VectorError(f"cannot read vector: {each.name}: {misfit(each.type, value)}")
+                raise VectorError(f"cannot read vector: {each.name}: {misfit(each.type, value, each.length)}")
 
     def matrix(self, vectors: Sequence[Vector]) -> NDArray[np.float32]:
-        """Return checked vectors as float32, shape (rows, inputs).
+        """Return checked vectors as float32, shape (rows, columns).
 
         Does not check: a number that is not finite would reach the model.
 
@@ -120,7 +141,9 @@ class Encoder:
         for index, codes in self._codes:
             for row in rows:
                 row[index] = codes.get(row[index])  # type: ignore[arg-type]  # a category, or None
-        return np.array(rows, dtype=np.float32).reshape(len(rows), len(self.inputs))
+        if any(self._keys):
+            rows = [self._spread(row) for row in rows]
+        return np.array(rows, dtype=np.float32).reshape(len(rows), sum(len(keys) or 1 for keys in self._keys))
 
     def mapping(self, vector: Vector) -> dict[str, float]:
         """Return one checked vector as River takes it.
@@ -130,14 +153,30 @@ class Encoder:
         Cost: 0.2 µs a value.
         """
         mapped: dict[str, float] = {}
-        for each, value in zip(self.inputs, vector, strict=True):
+        for each, keys, value in zip(self.inputs, self._keys, vector, strict=True):
             if value is None:
                 continue
-            if type(value) is str:
+            if isinstance(value, str):
                 mapped[f"{each.name}={value}"] = 1.0
+            elif isinstance(value, list):
+                mapped.update(zip(keys, value, strict=True))
             else:
                 mapped[each.name] = float(value)
         return mapped
+
+    def _spread(self, row: list[Value]) -> list[Value]:
+        """Return a row with each embedding's numbers in its place."""
+        spread: list[Value] = []
+        for keys, value in zip(self._keys, row, strict=True):
+            if not keys:
+                spread.append(value)
+            else:
+                spread.extend(value if isinstance(value, list) else [None] * len(keys))
+        return spread
+
+
+def _keys(each: Input) -> tuple[str, ...]:
+    return tuple(f"{each.name}.{place}" for place in range(each.length or 0))
 
 
 def _sorted_texts(values: set[Value]) -> tuple[str, ...]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
-import types
-import typing
-from collections.abc import Mapping
 from datetime import datetime
 from types import FrameType
 from typing import Any, ClassVar, TypedDict, Unpack
 
+from definitions.annotations import ANNOTATIONS, annotated_field
 from definitions.declared import EventDefinition, Field
 from definitions.declaring import Declaring, author_frame, author_line, listed, near, snake_case
 from definitions.terms import FieldTerm, article
@@ -20,16 +18,8 @@ DEFAULT_DISORDER = "5m"
 DEFAULT_MAX_BYTES = 256 * 1024
 CODECS = ("json", "avro", "protobuf")
 
-VALUE_TYPES: Mapping[object, ValueType] = {
-    int: ValueType.INT,
-    float: ValueType.FLOAT,
-    bool: ValueType.BOOL,
-    str: ValueType.CATEGORY,
-    datetime: ValueType.TIME,
-}
 _KEYS = (ValueType.CATEGORY, ValueType.INT)
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,200}")  # Kafka allows 249: headrace puts words around the user's topics
-_ANNOTATIONS = "int, float, bool, str or datetime, each with or without | None"
 _OWN_NAMES = frozenset({"definition"})
 
 
@@ -63,6 +53,8 @@ class Event:
     schema registry.
 
     Fields of the record that are not declared are ignored. On the class, a field is a term: ``Departed.delay_min``.
+    A number may say its unit, ``Annotated[float, hr.Unit("min")]``; an embedding says its length,
+    ``Annotated[list[float], hr.Length(8)]``.
 
     Example:
         >>> from datetime import datetime
@@ -106,25 +98,14 @@ def key_field(declaring: Declaring, field: Field, keyword_name: str) -> Field:
     return field
 
 
-def value_type(annotation: object) -> tuple[ValueType, bool] | None:
-    """Return the value type of a Python annotation and whether None is one of its values; None if it has none."""
-    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
-        arguments = typing.get_args(annotation)
-        others = [each for each in arguments if each is not type(None)]
-        found = value_type(others[0]) if len(others) == 1 and len(arguments) > 1 else None
-        return None if found is None else (found[0], True)
-    kind = VALUE_TYPES.get(annotation) if isinstance(annotation, type) else None
-    return None if kind is None else (kind, False)
-
-
 def _fields(declaring: Declaring, cls: type, frame: FrameType) -> tuple[Field, ...]:
-    annotations = _annotations(declaring, cls, frame)
+    declared = _annotations(declaring, cls, frame)
     for name in vars(cls):
-        if not name.startswith("__") and name not in annotations:
+        if not name.startswith("__") and name not in declared:
             raise declaring.refusal("fields with a type, as in `origin: str`", name)
-    if not annotations:
+    if not declared:
         raise declaring.refusal("at least its id and its time as fields", "none")
-    return tuple(_field(declaring, cls, name, annotation) for name, annotation in annotations.items())
+    return tuple(_field(declaring, cls, name, annotation) for name, annotation in declared.items())
 
 
 def _field(declaring: Declaring, cls: type, name: str, annotation: object) -> Field:
@@ -132,10 +113,7 @@ def _field(declaring: Declaring, cls: type, name: str, annotation: object) -> Fi
         raise declaring.refusal(f"a name other than {name}", "a field of that name", "it is taken by hr.Event")
     if name in vars(cls):
         raise declaring.refusal(f"field {name} without a value", shown(vars(cls)[name]), "write only its type")
-    found = value_type(annotation)
-    if found is None:
-        raise declaring.refusal(f"field {name} to be {_ANNOTATIONS}", getattr(annotation, "__name__", repr(annotation)))
-    return Field(declaring.name(name), *found)
+    return annotated_field(declaring, declaring.name(name), annotation)
 
 
 def _annotations(declaring: Declaring, cls: type, frame: FrameType) -> dict[str, Any]:
@@ -144,7 +122,7 @@ def _annotations(declaring: Declaring, cls: type, frame: FrameType) -> dict[str,
     try:
         return inspect.get_annotations(cls, globals=known, locals=dict(frame.f_locals), eval_str=True)
     except (NameError, SyntaxError, AttributeError, TypeError) as error:
-        raise declaring.refusal(f"fields to be {_ANNOTATIONS}", str(error)) from error
+        raise declaring.refusal(f"fields to be {ANNOTATIONS}", str(error)) from error
 
 
 def _definition(declaring: Declaring, fields: tuple[Field, ...], keywords: EventKeywords) -> EventDefinition:

@@ -14,8 +14,11 @@ from definitions.declared import Aggregate, Feature, Source, ViewDefinition
 from definitions.declaring import Declaring, author_line, snake_case
 from definitions.entities import By, entity_of, fields_by_event
 from definitions.events import Event
+from definitions.expressions import ASKED_AT, cycle_among
 from definitions.identity import view_digest
-from definitions.terms import FeatureTerm, FieldTerm, Term
+from definitions.inputs import NamedTerm
+from definitions.terms import FeatureTerm, FieldTerm, Leaf, Term
+from definitions.times import AskedAtTerm
 from definitions.values import shown
 
 _OWN_NAMES = frozenset({"definition"})
@@ -126,6 +129,7 @@ def _features(
             if feature.name in features:
                 raise declaring.refusal("each feature name once", f"{feature.name} twice", where=where)
             features[feature.name] = feature
+    _refuse_cycle(declaring, features)
     if not features:
         raise declaring.refusal("at least one feature", "none", 'write flights = hr.count().over("1h")')
     for event, of_event in aggregates.items():
@@ -135,12 +139,19 @@ def _features(
     return aggregates, tuple(features.values())
 
 
+def _refuse_cycle(declaring: Declaring, features: Mapping[str, Feature]) -> None:
+    read = {name: each.expression for name, each in features.items() if each.expression is not None}
+    if cycle := cycle_among(read):
+        raise declaring.refusal("features that do not read themselves", " <- ".join(cycle))
+
+
 def _expression(declaring: Declaring, name: str, value: object, names: Mapping[int, str]) -> Feature:
     if isinstance(value, Aggregation):
         raise declaring.refusal(f"{name} over windows", repr(value), 'write .over("1h")', where=value.where)
     if not isinstance(value, Term):
         raise declaring.refusal(f"{name} to be an aggregate or an expression", shown(value), "or name it _" + name)
-    return Feature(name, value.type, expression=value.expression(_naming(declaring, name, value, names)))
+    expression = value.expression(_naming(declaring, name, value, names))
+    return Feature(name, value.type, expression=expression, length=value.length, unit=value.unit)
 
 
 def _naming(
@@ -162,6 +173,11 @@ def _naming(
                 mend = "declare the aggregate as an attribute first"
                 raise declaring.refusal(f"{feature} to read this view's features", repr(term), mend, where=where)
             return feature_name(aggregate, term.window, term.part)
+        if isinstance(term, AskedAtTerm):
+            return ASKED_AT
+        if isinstance(term, Leaf | NamedTerm):
+            mend = "put it into the features of a model"
+            raise declaring.refusal(f"{feature} to read this view's features", repr(term), mend, where=where)
         return names.get(id(term))
 
     return named

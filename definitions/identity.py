@@ -5,7 +5,8 @@ event, ``by``, and per aggregate its kind, field, filter, options, windows and g
 engine and of the cells' bytes. Owner, text, tags, names of aggregates, expressions of features, and what requests call
 the entity are outside it: changing those needs no new version. The name of an event is inside only where a view has
 several sources: it tells their state apart.
-A model's digest covers its vector, its label and its learners; its route is outside, because a route moves by itself.
+A model's digest covers its vector, with every expression and lookup behind it, its label and its learners; its route is
+outside, because a route moves by itself. Units are outside both: they are for people and for checks.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from typing import Any
 from definitions.declared import (
     Aggregate,
     EventDefinition,
+    Field,
+    Input,
     LabelDefinition,
     ModelDefinition,
     Source,
     ViewDefinition,
 )
-from definitions.expressions import Constant, Expression, Name, names_in
+from definitions.expressions import ASKED_AT, Constant, Expression, Function, Name, names_of
 
 ENGINE_SEMANTICS_VERSION = 1
 """Raised when the engine gives other state for the same events and definition."""
@@ -58,17 +61,8 @@ def canonical_view(view: ViewDefinition) -> Canonical:
 
 def canonical_model(model: ModelDefinition) -> Canonical:
     """Return what decides what the model learns, as plain values."""
-    views = {view.name: view for view in model.views}
     return {
-        "inputs": [
-            {
-                "name": each.name,
-                "type": str(each.type),
-                "view": None if each.view is None else views[each.view].key,
-                "expression": None if each.view is None else _feature_expression(views[each.view], each.feature),
-            }
-            for each in model.inputs
-        ],
+        "inputs": [_input(model, each) for each in model.inputs],
         "label": None if model.label is None else _label(model.label),
         "learners": {
             name: {"kind": each.kind, "parameters": dict(each.parameters)} for name, each in model.learners.items()
@@ -79,7 +73,7 @@ def canonical_model(model: ModelDefinition) -> Canonical:
 def fields_of(aggregate: Aggregate) -> frozenset[str]:
     """Return the event's fields that the aggregate reads, those of its conditions included."""
     own = frozenset() if aggregate.field is None else frozenset({aggregate.field})
-    conditions = [frozenset(names_in(each)) for each in aggregate.where]
+    conditions = [frozenset(names_of(each)) for each in aggregate.where]
     return own.union(*conditions, *(fields_of(each) for each in aggregate.of))
 
 
@@ -132,8 +126,38 @@ def _event(event: EventDefinition, used: set[str]) -> Canonical:
         "key": list(event.key),
         "disorder_ms": event.disorder_ms,
         "dedupe_ms": event.dedupe_ms,
-        "fields": {each.name: [str(each.type), each.nullable] for each in event.fields if each.name in used},
+        "fields": {
+            each.name: [str(each.type), each.nullable, *_length(each)] for each in event.fields if each.name in used
+        },
     }
+
+
+def _input(model: ModelDefinition, each: Input) -> Canonical:
+    canonical: Canonical = {"name": each.name, "type": str(each.type), "view": None, "expression": None}
+    if each.length is not None:
+        canonical["length"] = each.length
+    if each.expression is not None:
+        reads = {name: _read(model, name) for name in sorted(names_of(each.expression))}
+        return {**canonical, "expression": {"expression": _expression(each.expression), "reads": reads}}
+    return canonical if each.view is None else {**canonical, **_read(model, each.name)}
+
+
+def _read(model: ModelDefinition, name: str) -> Canonical:
+    """Return what is behind a name that a model reads: a request input, a feature of a view, one that is looked up."""
+    if name == ASKED_AT:
+        return {"asked_at": True}
+    carried = next((each for each in model.requests if each.name == name), None)
+    if carried is not None:
+        return {"type": str(carried.type), **({} if carried.length is None else {"length": carried.length})}
+    feature, at, by = name.partition("@")
+    view_name, _, feature_name = feature.partition(".")
+    view = next(each for each in model.all_views if each.name == view_name)
+    read = {"view": view.key, "expression": _feature_expression(view, feature_name)}
+    return {**read, "by": {each: _read(model, each) for each in by.split(",")}} if at else read
+
+
+def _length(of: Field) -> list[int]:
+    return [] if of.length is None else [of.length]
 
 
 def _aggregate(aggregate: Aggregate) -> Canonical:
@@ -153,7 +177,7 @@ def _aggregate(aggregate: Aggregate) -> Canonical:
 
 
 def _label(label: LabelDefinition) -> Canonical:
-    used = {*_identifying(label.event), label.key, *names_in(label.value)}
+    used = {*_identifying(label.event), label.key, *names_of(label.value)}
     return {
         "event": _event(label.event, used),
         "key": label.key,
@@ -167,7 +191,10 @@ def _feature_expression(view: ViewDefinition, feature_name: str | None) -> objec
     feature = next(each for each in view.features if each.name == feature_name)
     if feature.expression is None:
         return None
-    read = {name: _feature_expression(view, name) for name in sorted(names_in(feature.expression))}
+    read = {
+        name: None if name == ASKED_AT else _feature_expression(view, name)
+        for name in sorted(names_of(feature.expression))
+    }
     return {"expression": _expression(feature.expression), "reads": read}
 
 
@@ -176,6 +203,8 @@ def _expression(expression: Expression) -> list[object]:
         return ["name", expression.name]
     if isinstance(expression, Constant):
         return ["constant", expression.value]
+    if isinstance(expression, Function):
+        return [expression.function, _expression(expression.operand), list(expression.settings), expression.otherwise]
     operands = [_expression(expression.left), _expression(expression.right)]
     return [expression.operator, *operands, expression.otherwise]
 

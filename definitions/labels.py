@@ -5,7 +5,7 @@ from __future__ import annotations
 from definitions.declared import Field, LabelDefinition
 from definitions.declaring import Declaring, author_line
 from definitions.events import Event, declared_field, key_field
-from definitions.terms import FieldTerm, Term, article
+from definitions.terms import FieldTerm, Leaf, Term, article
 from definitions.values import Value, ValueType, parse_span, shown
 
 _TRUTHS = (ValueType.BOOL, ValueType.INT, ValueType.FLOAT)
@@ -68,8 +68,8 @@ def _named(declaring: Declaring, event: type[Event], term: Term) -> str | None:
         if term.event is event.definition:
             return term.field.name
         raise declaring.refusal(f"value= to read fields of {event.definition.name}", repr(term))
-    if hasattr(term, "view") or hasattr(term, "windowed"):
-        raise declaring.refusal(f"value= to read fields of {event.definition.name}", f"the feature {term!r}")
+    if isinstance(term, Leaf):
+        raise declaring.refusal(f"value= to read fields of {event.definition.name}", repr(term))
     return None
 
 

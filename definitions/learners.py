@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from definitions.declared import LearnerDefinition, RouteDefinition
 from definitions.declaring import Declaring, author_line
-from definitions.values import Value, shown
+from definitions.values import Scalar, shown
 
 
 class Learner:
@@ -20,7 +20,7 @@ class Learner:
         kind: str,
         *,
         factory: Callable[[], object] | None = None,
-        parameters: Mapping[str, Value] | None = None,
+        parameters: Mapping[str, Scalar] | None = None,
     ) -> None:
         self.kind = kind
         self.where = author_line()
@@ -63,7 +63,7 @@ def river(factory: Callable[[], object]) -> Learner:
     return Learner("river", factory=factory)
 
 
-def xgboost(**parameters: Value) -> Learner:
+def xgboost(**parameters: Scalar) -> Learner:
     """Learn offline, on history, with XGBoost's own ``parameters``."""
     for name, value in parameters.items():
         plain = (

@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import inspect
-import zoneinfo
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar, TypedDict, Unpack
 
-from definitions.aggregates import Windowed
-from definitions.declared import (
-    Input,
-    LabelDefinition,
-    LearnerDefinition,
-    ModelDefinition,
-    RouteDefinition,
-    ViewDefinition,
-)
+from definitions.declared import LabelDefinition, LearnerDefinition, ModelDefinition, RouteDefinition
 from definitions.declaring import Declaring, author_line, listed, near, snake_case
-from definitions.events import VALUE_TYPES
 from definitions.identity import model_digest
+from definitions.inputs import Vector
 from definitions.labels import Label
 from definitions.learners import Learner, Route
-from definitions.terms import FeatureTerm, Term
-from definitions.values import ValueType, parse_span, shown
+from definitions.terms import Term
+from definitions.times import time_zone
+from definitions.values import parse_span, shown
 
 DEFAULT_TIMEOUT = "1s"
 
 _PARTS = ("features", "label", "route")
 _OWN_NAMES = frozenset({"definition"})
-
-
-@dataclass(frozen=True, slots=True)
-class RequestInput:
-    """A value that the request carries, as `request` declares it."""
-
-    input: Input
-    where: str
 
 
 class ModelOptions(TypedDict, total=False):
@@ -58,8 +42,9 @@ class Model:
 
     Class keywords: ``version``; ``owner``; ``timeout``, the budget of a request that names none (default 1s); ``tz``,
     the time zone in which the days of its health begin (default UTC). The docstring is the description. Attributes:
-    ``features``, the vector in order; ``label``; ``route``; and any number of learners under names of the author's
-    choice.
+    ``features``, the vector in order: features of views, what is `request`-ed, what is looked up (`lookup`), and
+    expressions of these that have a name (`named`); ``label``; ``route``; and any number of learners under names of
+    the author's choice.
 
     Example:
         >>> class Late(Model, version=1):  # doctest: +SKIP
@@ -70,7 +55,7 @@ class Model:
     """
 
     definition: ClassVar[ModelDefinition]
-    features: ClassVar[Sequence[Term | RequestInput]]
+    features: ClassVar[Sequence[Term]]
     label: ClassVar[Label]
     route: ClassVar[Route]
 
@@ -81,13 +66,13 @@ class Model:
             raise declaring.refusal("hr.Model as the only base", shown([each.__name__ for each in cls.__bases__]))
         declaring.keywords(keywords, ModelKeywords.__required_keys__, ModelKeywords.__optional_keys__)
         attributes = {name: value for name, value in vars(cls).items() if not name.startswith("_")}
-        inputs, views = _vector(declaring, attributes.get("features"))
+        vector = Vector.of(declaring, attributes.get("features"))
         learners = _learners(declaring, attributes)
         model = ModelDefinition(
             name=declaring.name(snake_case(cls.__name__)),
             version=declaring.count(keywords["version"], "version"),
-            inputs=inputs,
-            views=views,
+            inputs=tuple(vector.inputs.values()),
+            views=tuple(vector.views.values()),
             learners=learners,
             route=_route(declaring, attributes.get("route"), learners),
             digest="",
@@ -95,61 +80,11 @@ class Model:
             owner=declaring.text(keywords.get("owner", ""), "owner"),
             description=inspect.cleandoc(vars(cls).get("__doc__") or ""),
             timeout_ms=parse_span(keywords.get("timeout", DEFAULT_TIMEOUT), where=declaring.where),
-            tz=_time_zone(declaring, keywords.get("tz", "UTC")),
+            tz=time_zone(declaring, keywords.get("tz", "UTC")),
+            carried=vector.carried,
+            lookups=tuple(vector.lookups.values()),
         )
         cls.definition = replace(model, digest=model_digest(model))
-
-
-def request(name: str, kind: type[int | float | bool | str]) -> RequestInput:
-    """Declare a value that the request carries under ``inputs``: a whole number, a number, a bool or a category."""
-    where = author_line()
-    declaring = Declaring(f"request input {shown(name)}", where)
-    found = VALUE_TYPES.get(kind) if isinstance(kind, type) else None
-    if found is None or found is ValueType.TIME:
-        raise declaring.refusal("int, float, bool or str", getattr(kind, "__name__", shown(kind)))
-    return RequestInput(Input(declaring.name(name), found), where)
-
-
-def _vector(declaring: Declaring, features: object) -> tuple[tuple[Input, ...], tuple[ViewDefinition, ...]]:
-    if not isinstance(features, list | tuple) or not features:
-        got = "none" if features is None or isinstance(features, list | tuple) else shown(features)
-        raise declaring.refusal("features to be a list of features and request inputs", got)
-    inputs: dict[str, Input] = {}
-    views: dict[str, ViewDefinition] = {}
-    for given in features:
-        read = _input(declaring, given)
-        if read.name in inputs:
-            raise declaring.refusal("each input once", f"{read.name} twice")
-        inputs[read.name] = read
-        if isinstance(given, FeatureTerm) and views.setdefault(given.view.name, given.view) is not given.view:
-            raise declaring.refusal(f"one version of view {given.view.name}", "two")
-    _refuse_ambiguous_entities(declaring, views.values())
-    return tuple(inputs.values()), tuple(views.values())
-
-
-def _input(declaring: Declaring, given: object) -> Input:
-    if isinstance(given, RequestInput):
-        return given.input
-    if isinstance(given, FeatureTerm):
-        view, feature = given.view.name, given.feature
-        return Input(f"{view}.{feature.name}", feature.type, view, feature.name)
-    mend = ""
-    if isinstance(given, Windowed):
-        mend = f"name a window, as in {given.example}"
-    elif isinstance(given, Term):
-        mend = "declare the expression as an attribute of its view"
-    raise declaring.refusal("features of views and hr.request(…)", shown(given), mend)
-
-
-def _refuse_ambiguous_entities(declaring: Declaring, views: Iterable[ViewDefinition]) -> None:
-    types: dict[str, tuple[ValueType, str]] = {}
-    for view in views:
-        for each in view.entity:
-            known, first = types.setdefault(each.name, (each.type, view.name))
-            if known is not each.type:
-                raise declaring.refusal(
-                    f"entity {each.name} of one type", f"{known.written} in {first}, {each.type.written} in {view.name}"
-                )
 
 
 def _learners(declaring: Declaring, attributes: Mapping[str, object]) -> dict[str, LearnerDefinition]:
@@ -183,10 +118,3 @@ def _label(declaring: Declaring, label: object) -> LabelDefinition:
         got = "none" if label is None else shown(label)
         raise declaring.refusal("label to say what is learned", got, "write label = hr.Label(…)")
     return label.definition
-
-
-def _time_zone(declaring: Declaring, name: object) -> str:
-    try:
-        return zoneinfo.ZoneInfo(declaring.text(name, "tz")).key
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:  # unknown, not a name, or a folder of zones
-        raise declaring.refusal("tz= to be an IANA time zone", shown(name), "as in America/New_York") from error

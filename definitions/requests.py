@@ -40,13 +40,12 @@ def check_inputs(
                 return f"$.entities.{field.name}: {wrong}"
             given_entities[field.name] = entity if isinstance(entity, str | int) else None
     given_inputs: dict[str, Value] = {}
-    for each in model.inputs:
-        if each.view is None:
-            value = inputs.get(each.name, _MISSING)
-            wrong = misfit(each.type, value)
-            if wrong:
-                return f"$.inputs.{each.name}: {wrong if value is not _MISSING else 'expected a value, got nothing'}"
-            given_inputs[each.name] = _plain(each.type, value)
+    for each in model.requests:
+        value = inputs.get(each.name, _MISSING)
+        wrong = misfit(each.type, value, each.length)
+        if wrong:
+            return f"$.inputs.{each.name}: {wrong if value is not _MISSING else 'expected a value, got nothing'}"
+        given_inputs[each.name] = _plain(each.type, value)
     return RequestValues(given_entities, given_inputs)
 
 
@@ -62,6 +61,8 @@ def _wrong_entity(field: Field, entity: object) -> str:
 def _plain(kind: ValueType, value: object) -> Value:
     if kind is ValueType.FLOAT and type(value) is int:
         return float(value)
+    if isinstance(value, list):
+        return [float(each) for each in value]
     return value  # type: ignore[return-value]  # it fits its type
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import reprlib
 from collections.abc import Mapping
@@ -9,8 +10,9 @@ from enum import StrEnum
 
 from definitions.errors import DefinitionError
 
-Value = int | float | bool | str | None
-"""A feature, an input or a field of an event, once decoded. ``None`` is "no value"."""
+Scalar = int | float | bool | str | None
+Value = Scalar | list[float]
+"""A feature, an input or a field of an event, once decoded. ``None`` is "no value"; a list is never changed."""
 
 _SPAN = re.compile(r"([0-9]{1,15})(ms|s|m|h|d)")
 _SHOWN_CHARACTERS = 80
@@ -29,13 +31,16 @@ class ValueType(StrEnum):
     FLOAT = "float"
     BOOL = "bool"
     CATEGORY = "category"
-    TIME = "time"  # fields of events only: RFC 3339 with offset, or integer epoch ms
+    TIME = "time"  # epoch ms inside; on the wire of an event RFC 3339 with offset, or integer epoch ms
+    EMBEDDING = "embedding"  # numbers of a declared length, which mean something only together
 
     @property
     def written(self) -> str:
         """How authors write the type: a category is a ``str``."""
-        return {"category": "str", "time": "datetime"}.get(self.value, self.value)
+        return _WRITTEN.get(self.value, self.value)
 
+
+_WRITTEN = {"category": "str", "time": "datetime", "embedding": "list[float]"}
 
 PLAIN_TYPES: Mapping[ValueType, frozenset[type]] = {
     ValueType.INT: frozenset({int}),
@@ -43,6 +48,7 @@ PLAIN_TYPES: Mapping[ValueType, frozenset[type]] = {
     ValueType.BOOL: frozenset({bool}),
     ValueType.CATEGORY: frozenset({str}),
     ValueType.TIME: frozenset({int}),
+    ValueType.EMBEDDING: frozenset({list}),
 }
 """The Python types that a decoded value of each type may have. A bool is no number, an int serves as a float."""
 
@@ -50,15 +56,36 @@ LARGEST_NUMBER = 3.4028234663852886e38
 """The largest float32: a larger number would be an infinity in a model's matrix."""
 
 
-def misfit(kind: ValueType, value: object) -> str:
-    """Return why ``value`` is no value of ``kind``, ``expected float, got 'x'``; nothing where it is one, or None."""
+def misfit(kind: ValueType, value: object, length: int | None = None) -> str:
+    """Return why ``value`` is no value of ``kind``, ``expected float, got 'x'``; nothing where it is one, or None.
+
+    An embedding has to have ``length`` numbers, each of them finite.
+    """
     if value is None:
         return ""
+    if kind is ValueType.EMBEDDING:
+        return _embedding_misfit(value, length)
     if type(value) not in PLAIN_TYPES[kind]:
         return f"expected {kind.written}, got {shown(value)}"
     if isinstance(value, int | float) and not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
         return f"expected a finite number, got {shown(value)}"
     return ""
+
+
+def _embedding_misfit(value: object, length: int | None) -> str:
+    if not isinstance(value, list) or len(value) != length:
+        got = f"{len(value)}" if isinstance(value, list) else shown(value)
+        return f"expected a list of {length} numbers, got {got}"
+    return next((wrong for each in value if (wrong := _number_misfit(each))), "")
+
+
+def _number_misfit(value: object) -> str:
+    return "expected a number, got null" if value is None else misfit(ValueType.FLOAT, value)
+
+
+def magnitude(value: Value) -> float:
+    """Return the number that stands for a value where one is needed: an embedding's Euclidean length, 0 for None."""
+    return math.hypot(*value) if isinstance(value, list) else float(value or 0)
 
 
 def shown(value: object) -> str:

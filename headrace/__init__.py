@@ -1,8 +1,9 @@
 """The front door: ``import headrace as hr`` gives authors and callers every public name.
 
-Authors declare with `Event`, `Features`, `Model`, `Label` and `Route`; aggregates, `request` and learners are
-functions beside them. A service that needs scores uses `ScoringClient`, or `SyncScoringClient`
-without an event loop; they are loaded when they are first named.
+Authors declare with `Event`, `Features`, `Model`, `Label` and `Route`; aggregates, what a model reads (`request`,
+`lookup`, `named`, `asked_at`) and learners are functions beside them; `Unit` and `Length` belong in annotations. A
+service that needs scores uses `ScoringClient`, or `SyncScoringClient` without an event loop; they are loaded when they
+are first named.
 Knows: every room. Never known by any: nothing imports the front door but the author's own module.
 """
 
@@ -28,12 +29,15 @@ from definitions.aggregates import (
     top_k,
     variance,
 )
+from definitions.annotations import Length, Unit
 from definitions.errors import DefinitionError, HeadraceError
 from definitions.events import Event
 from definitions.features import Features
+from definitions.inputs import lookup, named, request
 from definitions.labels import Label
 from definitions.learners import Route, river, xgboost
-from definitions.models import Model, request
+from definitions.models import Model
+from definitions.times import asked_at, hour, weekday
 
 if TYPE_CHECKING:
     from agents.client import ScoringClient
@@ -45,20 +49,26 @@ __all__ = [
     "Features",
     "HeadraceError",
     "Label",
+    "Length",
     "Model",
     "Route",
     "ScoringClient",
     "SyncScoringClient",
+    "Unit",
+    "asked_at",
     "count",
     "decayed_count",
     "decayed_mean",
     "distinct",
     "first",
+    "hour",
     "last",
     "last_k",
+    "lookup",
     "max",
     "mean",
     "min",
+    "named",
     "quantile",
     "ratio",
     "request",
@@ -67,6 +77,7 @@ __all__ = [
     "sum",
     "top_k",
     "variance",
+    "weekday",
     "xgboost",
 ]
 

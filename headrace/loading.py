@@ -52,7 +52,7 @@ def load_app(module_name: str) -> AppDefinition:
     models = [each.definition for each in declared if issubclass(each, Model) and each is not Model]
     own_views = [each.definition for each in declared if issubclass(each, Features) and each is not Features]
     own_events = [each.definition for each in declared if issubclass(each, Event) and each is not Event]
-    views = _distinct([*own_views, *(view for model in models for view in model.views)])
+    views = _distinct([*own_views, *(view for model in models for view in model.all_views)])
     labels = (model.label.event for model in models if model.label is not None)
     events = _distinct([*own_events, *(source.event for view in views for source in view.sources), *labels])
     if not events:

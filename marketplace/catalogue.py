@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from definitions.declared import AppDefinition, Feature, ModelDefinition, ViewDefinition
-from definitions.expressions import names_in
+from definitions.expressions import names_of
 from marketplace.recipes import recipe
 
 _TOP_SHOWN = 3
@@ -59,9 +59,18 @@ class Entry:
     version: int
     tags: tuple[str, ...]
     models: tuple[str, ...]
-    """The models that declare it."""
+    """The models that read it: in the vector, in an expression, in a lookup."""
     served: Served | None
     """What was measured from scoring traffic, None where there was none."""
+    unit: str = ""
+    """Of a number, as its author wrote it; empty where it is not known."""
+    length: int | None = None
+    """How many numbers an embedding has."""
+
+    @property
+    def shown_type(self) -> str:
+        """The type as people read it: ``float, min`` or ``embedding of 8``."""
+        return f"{self.type} of {self.length}" if self.length else ", ".join(filter(None, (self.type, self.unit)))
 
     @property
     def reads_per_min(self) -> float:
@@ -121,8 +130,10 @@ def _entry(
         recipe=recipe(view, feature),
         version=view.version,
         tags=view.tags,
-        models=tuple(model.key for model in models if any(put.name == name for put in model.inputs)),
+        models=tuple(model.key for model in models if name in model.reads),
         served=served.get(name),
+        unit=feature.unit,
+        length=feature.length,
     )
 
 
@@ -133,5 +144,5 @@ def _events(view: ViewDefinition, feature: Feature) -> list[str]:
     while reads:
         read = features[reads.pop()]
         aggregates.add(read.aggregate)
-        reads += [] if read.expression is None else names_in(read.expression)
+        reads += [] if read.expression is None else names_of(read.expression)
     return [each.event.name for each in view.sources if any(kept.name in aggregates for kept in each.aggregates)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from definitions.declared import Aggregate, EventDefinition, Feature, ViewDefinition
-from definitions.expressions import Constant, Expression, Name, Operation
+from definitions.expressions import Constant, Expression, Function, Name, Operation
 
 _UNITS_MS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000))
 
@@ -36,6 +36,10 @@ def _written(expression: Expression) -> str:
         return expression.name
     if isinstance(expression, Constant):
         return repr(expression.value)
+    if isinstance(expression, Function):
+        told = "".join(f", {setting}" for setting in expression.settings)
+        text = f"{expression.function}({_written(expression.operand)}{told})"
+        return text if expression.otherwise is None else f"{text}.else_({expression.otherwise!r})"
     if expression.operator == "else":
         return f"{_operand(expression.left)}.else_({expression.otherwise!r})"
     text = f"{_operand(expression.left)} {expression.operator} {_operand(expression.right)}"

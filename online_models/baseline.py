@@ -15,7 +15,7 @@ import numpy as np
 
 from definitions.declared import Input
 from definitions.encoder import Vector
-from definitions.values import Value, ValueType
+from definitions.values import Value, ValueType, magnitude
 from online_models.errors import ArtefactRefused
 
 QUANTILE_BINS = 10
@@ -27,6 +27,8 @@ Counts = dict[str, list[int]]
 
 class NumericBins(msgspec.Struct, frozen=True, kw_only=True, tag="numeric", tag_field="kind"):
     """Bins of a number: below the first edge, between edges (an edge belongs to the bin above it), above the last.
+
+    An embedding is counted by its Euclidean length.
 
     The outermost bins are open, so no outlier moves an edge. ``missing`` adds a last bin for values that are not there.
     """
@@ -147,7 +149,7 @@ def cut_baseline(
 
 
 def _numeric(column: Sequence[Value], *, missing: bool) -> NumericBins:
-    present = np.array([value for value in column if value is not None], dtype=np.float64)
+    present = np.array([magnitude(value) for value in column if value is not None], dtype=np.float64)
     shares = np.arange(1, QUANTILE_BINS) / QUANTILE_BINS
     edges = np.unique(np.quantile(present, shares)) if present.size else np.empty(0)
     counts = np.bincount(np.searchsorted(edges, present, side="right"), minlength=edges.size + 1).tolist()
@@ -168,7 +170,7 @@ def _placer(bins: Bins) -> Callable[[Value], int]:
     """Return the function from a value to its bin."""
     if isinstance(bins, NumericBins):
         edges, absent = bins.edges, len(bins.edges) + 1
-        return lambda value: absent if value is None else bisect_right(edges, value)
+        return lambda value: absent if value is None else bisect_right(edges, magnitude(value))
     places = {value: place for place, value in enumerate(bins.values)}
     other = len(places)
     return lambda value: other + 1 if value is None else places.get(_text(value), other)

@@ -157,7 +157,7 @@ def _require_same_model(manifest: Manifest, digest: str, model: ModelDefinition)
     expected = {
         "model": f"{model.name} version {model.version}",
         "definition": model.digest,
-        "views": [view.key for view in model.views],
+        "views": [view.key for view in model.all_views],
         "inputs": [(each.name, str(each.type)) for each in model.inputs],
         "learners": sorted((name, learner.kind) for name, learner in model.learners.items()),
     }

@@ -20,7 +20,7 @@ from typing import Protocol
 
 import msgspec
 
-from definitions.values import Value
+from definitions.values import Value, magnitude
 from streams.codecs import LATEST_MS
 from streams.messages import Prediction, Progress, Tick
 from streams.store import OnlineStore, Question
@@ -70,7 +70,10 @@ class Days(msgspec.Struct, tag="days"):
 
 
 class ServedInput(msgspec.Struct, array_like=True):
-    """What was served of one input. Numbers have a sum and a range, categories and bools have ``top``."""
+    """What was served of one input. Numbers have a sum and a range, categories and bools have ``top``.
+
+    An embedding is counted by its Euclidean length.
+    """
 
     n: int = 0
     missing: int = 0
@@ -89,9 +92,10 @@ class ServedInput(msgspec.Struct, array_like=True):
             if name in self.top or len(self.top) < TOP_VALUES:
                 self.top[name] = self.top.get(name, 0) + 1
         else:
-            self.total += value
-            self.least = value if self.least is None else min(self.least, value)
-            self.greatest = value if self.greatest is None else max(self.greatest, value)
+            number = magnitude(value)
+            self.total += number
+            self.least = number if self.least is None else min(self.least, number)
+            self.greatest = number if self.greatest is None else max(self.greatest, number)
 
     @property
     def mean(self) -> float | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from definitions.declared import Aggregate, EventDefinition, Feature, ViewDefinition
-from definitions.expressions import Expression, evaluate, names_in
+from definitions.expressions import ASKED_AT, Evaluator, evaluator
 from definitions.values import Value
 from streams.aggregates import Kind, kind_of
 from streams.cells import DROPPED, ORIGIN, CellLayout, CellState, SeriesLayout
@@ -48,8 +48,7 @@ class _Derived:
     """A feature that is an expression, and the features it reads."""
 
     name: str
-    expression: Expression
-    reads: frozenset[str]
+    evaluator: Evaluator
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +76,16 @@ class Finaliser:
     def __init__(self, view: ViewDefinition, layouts: Sequence[CellLayout]) -> None:
         self._names = tuple(each.name for each in view.features)
         self._derived = tuple(
-            _Derived(each.name, each.expression, names_in(each.expression))
-            for each in view.features
-            if each.expression is not None
+            _Derived(each.name, evaluator(each.expression)) for each in view.features if each.expression is not None
         )
+        self._asks_time = any(ASKED_AT in each.evaluator.reads for each in self._derived)
         self._plans = _plans(view, layouts)
         self._longest_first = sorted(self._plans, key=lambda plan: plan.tiles * plan.series.grid_ms, reverse=True)
 
-    def absent(self) -> dict[str, Value]:
+    def absent(self, as_of_ms: int) -> dict[str, Value]:
         """Return the values of an entity that is not known: none, but what an expression says of that."""
         values: dict[str, Value] = dict.fromkeys(self._names)
-        self._derive(values, set())
+        self._derive(values, set(), as_of_ms)
         return values
 
     def unanswerable(self) -> tuple[dict[str, Value], set[str]]:
@@ -133,7 +131,7 @@ class Finaliser:
                 found: Any = aggregate.kind.finalise(*slices)
                 for name, item in aggregate.features:
                     values[name] = found if item is None else found[item - 1]
-        self._derive(values, unanswerable)
+        self._derive(values, unanswerable, as_of_ms)
         return values, unanswerable
 
     def ages_ms(self, held: Sequence[Held], as_of_ms: int) -> dict[str, int | None]:
@@ -151,16 +149,20 @@ class Finaliser:
             if starts:
                 ages.update(dict.fromkeys(plan.names, max(0, as_of_ms - max(starts))))
         for derived in self._derived:
-            read = [age for name in derived.reads if (age := ages.get(name)) is not None]
+            read = [age for name in derived.evaluator.reads if (age := ages.get(name)) is not None]
             ages[derived.name] = max(read, default=None)
         return ages
 
-    def _derive(self, values: dict[str, Value], unanswerable: set[str]) -> None:
+    def _derive(self, values: dict[str, Value], unanswerable: set[str], as_of_ms: int) -> None:
+        if self._asks_time:
+            values[ASKED_AT] = as_of_ms
         for derived in self._derived:
-            if unanswerable and not unanswerable.isdisjoint(derived.reads):
+            if unanswerable and not unanswerable.isdisjoint(derived.evaluator.reads):
                 unanswerable.add(derived.name)
             else:
-                values[derived.name] = evaluate(derived.expression, values)
+                values[derived.name] = derived.evaluator.one(values)
+        if self._asks_time:
+            del values[ASKED_AT]
 
 
 def _plans(view: ViewDefinition, layouts: Sequence[CellLayout]) -> tuple[_WindowPlan, ...]:

@@ -75,7 +75,11 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag="prediction", ta
     champion: str
     status: str
     positions: dict[str, dict[str, int]]
-    """View key to (partition field to the next offset that the cell read contained)."""
+    """View key to (partition field to the next offset that the cell read contained).
+
+    A view that was looked up has the names of what it was looked up by behind its key (`Lookup.suffix`): a replay reads
+    it at these positions, for the entity that those values name.
+    """
     features_as_of: int | None
 
 

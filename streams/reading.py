@@ -6,7 +6,7 @@ zero are told apart in `Served`; an unreachable store raises before anything is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -29,7 +29,10 @@ class Served:
     values: Mapping[str, Value]
     """``view.feature`` to its value."""
     positions: Mapping[str, Mapping[str, int]]
-    """Source key to (partition field to the next offset): the prefix of each partition that the values contain."""
+    """Source key to (partition field to the next offset): the prefix of each partition that the values contain.
+
+    A source of a view that is looked up has its `Lookup.suffix` behind its key: it was read for another entity, later.
+    """
     as_of_ms: int | None
     """What the broker had at that time is contained; None where a source has not started or not come that far."""
     absent: tuple[str, ...] = ()
@@ -60,6 +63,18 @@ class Serving:
     unanswerable: list[str] = field(default_factory=list)
     ages_ms: dict[str, int | None] = field(default_factory=dict)
 
+    @classmethod
+    def behind(cls, served: Served, at_ms: int) -> Serving:
+        """Return what has been served, to be added to."""
+        return cls(
+            at_ms,
+            dict(served.values),
+            dict(served.positions),
+            list(served.absent),
+            list(served.unanswerable),
+            dict(served.ages_ms),
+        )
+
     def done(self, as_of_ms: int | None) -> Served:
         """Return all of it."""
         return Served(self.values, self.positions, as_of_ms, tuple(self.absent), tuple(self.unanswerable), self.ages_ms)
@@ -68,18 +83,21 @@ class Serving:
 class ViewReader:
     """Cells of one view to the values of its features. Shared by live reads and by replay."""
 
-    def __init__(self, view: ViewDefinition) -> None:
+    def __init__(self, view: ViewDefinition, suffix: str = "") -> None:
         layouts = [CellLayout(source) for source in view.sources]
         self.view = view
         self.sources = tuple(zip(view.sources, map(CellCodec, layouts), strict=True))
         self.finaliser = Finaliser(view, layouts)
         self.retentions = tuple(map(Retention, view.sources, layouts))
-        self._entity_names = view.entity_names
-        self._names = {each.name: f"{view.name}.{each.name}" for each in view.features}
+        self._keys = tuple(f"{source.key}{suffix}" for source in view.sources)
+        self._name = f"{view.name}{suffix}"
+        self._names = {each.name: f"{view.name}.{each.name}{suffix}" for each in view.features}
 
-    def entity_key(self, entities: Asked) -> str | None:
-        """Return the key of the request's entity, None where it is not given: the same in every source."""
-        return asked_key(self._entity_names, entities)
+    def places(self, cells: dict[tuple[str, str], int], entity: str | None) -> list[int | None]:
+        """Return the place among ``cells``, made if absent, of an entity's cell in each source; None without entity."""
+        if entity is None:
+            return [None] * len(self.sources)
+        return [cells.setdefault((source.key, entity), len(cells)) for source, _ in self.sources]
 
     def add(
         self, served: Serving, held: Sequence[Held] | None, positions: Iterable[Mapping[str, int]], *, ages: bool
@@ -92,8 +110,7 @@ class ViewReader:
             positions: how far each source's partitions are contained.
             ages: whether the values' ages are wanted.
         """
-        for source, reached in zip(self.view.sources, positions, strict=True):
-            served.positions[source.key] = reached
+        served.positions.update(zip(self._keys, positions, strict=True))
         finaliser = self.finaliser
         is_known = False if held is None else finaliser.is_known(held, served.at_ms)
         if held is not None and is_known:
@@ -101,15 +118,23 @@ class ViewReader:
         elif is_known is None:
             values, unanswerable = finaliser.unanswerable()
         else:
-            values, unanswerable = finaliser.absent(), set()
-            served.absent.append(self.view.name)
+            values, unanswerable = finaliser.absent(served.at_ms), set()
+            served.absent.append(self._name)
+        self._put(served, values, unanswerable)
+        if ages and held is not None:
+            old = finaliser.ages_ms(held, served.at_ms)
+            served.ages_ms.update({self._names[name]: age for name, age in old.items()})
+
+    def add_unanswerable(self, served: Serving, positions: Iterable[Mapping[str, int]]) -> None:
+        """Add that nothing is known of the view: what names its entity could not be read."""
+        served.positions.update(zip(self._keys, positions, strict=True))
+        self._put(served, *self.finaliser.unanswerable())
+
+    def _put(self, served: Serving, values: Mapping[str, Value], unanswerable: Iterable[str]) -> None:
         names = self._names
         for name, value in values.items():
             served.values[names[name]] = value
         served.unanswerable.extend(sorted(names[name] for name in unanswerable))
-        if ages and held is not None:
-            old = finaliser.ages_ms(held, served.at_ms)
-            served.ages_ms.update({names[name]: age for name, age in old.items()})
 
 
 class FeatureReader:
@@ -126,45 +151,54 @@ class FeatureReader:
 
     def __init__(self, views: Sequence[ViewDefinition]) -> None:
         self._readers = tuple(ViewReader(view) for view in views)
-        self._sources = tuple(source for reader in self._readers for source, _ in reader.sources)
-        self._opened: _Opened | None = None
+        self._opened: Opened | None = None
 
     def question(self, asked: Sequence[Asked], *, pointers: Sequence[str] = ()) -> FeatureQuestion:
         """Return what to ask the store, in one round trip, for one request per entry of ``asked``."""
         cells: dict[tuple[str, str], int] = {}
-        places = [[place for reader in self._readers for place in _places(cells, reader, each)] for each in asked]
-        folds = [source.key for source in self._sources]
-        return FeatureQuestion(folds=folds, cells=list(cells), pointers=pointers, places=places)
+        places = [
+            [
+                place
+                for reader in self._readers
+                for place in reader.places(cells, asked_key(reader.view.entity_names, each))
+            ]
+            for each in asked
+        ]
+        return FeatureQuestion(folds=folds_of(self._readers), cells=list(cells), pointers=pointers, places=places)
 
     def serve(
         self, question: FeatureQuestion, answer: Answer, index: int, as_of_ms: int, *, ages: bool = False
     ) -> Served:
         """Return the features of request ``index`` as of ``as_of_ms``. Cost: 10-20 us per view, and up with tiles."""
         if self._opened is None or self._opened.answer is not answer:
-            self._opened = _Opened(answer, [each for reader in self._readers for each in reader.retentions])
+            self._opened = Opened(answer, self._readers)
         opened, serving = self._opened, Serving(as_of_ms)
-        places = enumerate(question.places[index])
-        for reader in self._readers:
-            own = list(islice(places, len(reader.sources)))
-            held = [opened.held(codec, *each) for (_, codec), each in zip(reader.sources, own, strict=True)]
-            is_given = own[0][1] is not None
-            reader.add(serving, held if is_given else None, [opened.positions(*each) for each in own], ages=ages)
+        for reader, part in zip(self._readers, opened.parts(question.places[index]), strict=True):
+            reader.add(serving, part.held, part.positions, ages=ages)
         return serving.done(opened.as_of_ms)
 
 
-def _places(cells: dict[tuple[str, str], int], reader: ViewReader, entities: Asked) -> list[int | None]:
-    """Return the place among ``cells`` of the entity's cell in each source of one view."""
-    key = reader.entity_key(entities)
-    if key is None:
-        return [None] * len(reader.sources)
-    return [cells.setdefault((source.key, key), len(cells)) for source, _ in reader.sources]
+def folds_of(readers: Sequence[ViewReader]) -> list[str]:
+    """Return the folds whose rows a question of these readers needs, in the order in which `Opened` takes them."""
+    return [source.key for reader in readers for source, _ in reader.sources]
 
 
-class _Opened:
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What an answer holds for one view and one entity, per source of the view."""
+
+    held: Sequence[Held] | None
+    """None where the entity is not given."""
+    positions: Sequence[Mapping[str, int]]
+
+
+class Opened:
     """An answer being served from: what several of its requests share is worked out once."""
 
-    def __init__(self, answer: Answer, retentions: Sequence[Retention]) -> None:
+    def __init__(self, answer: Answer, readers: Sequence[ViewReader]) -> None:
         self.answer = answer
+        self._readers = readers
+        retentions = [each for reader in readers for each in reader.retentions]
         rows = answer.rows[: len(retentions)]
         self.as_of_ms = _as_of(rows)
         self._next = [{name: stored.row.next for name, stored in found.items()} for found in rows]
@@ -176,8 +210,16 @@ class _Opened:
         ]
         self._held: dict[int, Held] = {}
 
-    def held(self, codec: CellCodec, number: int, place: int | None) -> Held:
-        """Return what is held of one entity in source ``number``."""
+    def parts(self, places: Sequence[int | None]) -> Iterator[Part]:
+        """Yield what the answer holds for one request, reader by reader; ``places`` are those of its cells."""
+        numbered = enumerate(places)
+        for reader in self._readers:
+            own = list(islice(numbered, len(reader.sources)))
+            held = [self._held_by(codec, *each) for (_, codec), each in zip(reader.sources, own, strict=True)]
+            is_given = own[0][1] is not None
+            yield Part(held if is_given else None, [self._positions(*each) for each in own])
+
+    def _held_by(self, codec: CellCodec, number: int, place: int | None) -> Held:
         if not self._next[number]:
             return Held(None)
         if place is None:
@@ -189,7 +231,7 @@ class _Opened:
             found = self._held[place] = Held(states, self._oldest_ms[number])
         return found
 
-    def positions(self, number: int, place: int | None) -> Mapping[str, int]:
+    def _positions(self, number: int, place: int | None) -> Mapping[str, int]:
         """Return how far each partition is contained: as far as its row, or as its cell where that is further."""
         reached = self._next[number]
         cells: Mapping[str, Cell] = {} if place is None else self.answer.cells[place]

@@ -12,13 +12,16 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
-from definitions.declared import Source, ViewDefinition
+from definitions.declared import Lookup, Source, ViewDefinition
+from definitions.values import Value
 from streams.cells import ORIGIN, CellState
 from streams.chain import Slot
 from streams.codecs import Schemas
 from streams.engine import Engine
+from streams.entities import asked_key
 from streams.finalise import Held
 from streams.intake import DecodedBatch, Intake
+from streams.lookups import Looked, row_of
 from streams.reading import Asked, Served, Serving, ViewReader, in_order
 from streams.records import Partition, RecordBatch
 from streams.store import Row
@@ -72,6 +75,8 @@ class _Waiting:
 class PointInTime:
     """The features of ``views`` as they would have been served, had exactly these records been applied.
 
+    ``lookups`` are served behind them, for the entities that values of the views or of the request name.
+
     Example::
 
         history = PointInTime(views, delay_ms=0)
@@ -82,10 +87,19 @@ class PointInTime:
             served = history.serve(question.entities, question.at_ms)
     """
 
-    def __init__(self, views: Sequence[ViewDefinition], *, delay_ms: int = 0, schemas: Schemas | None = None) -> None:
-        sources = [source for view in views for source in view.sources]
+    def __init__(
+        self,
+        views: Sequence[ViewDefinition],
+        *,
+        lookups: Sequence[Lookup] = (),
+        delay_ms: int = 0,
+        schemas: Schemas | None = None,
+    ) -> None:
+        every = {view.key: view for view in (*views, *(lookup.view for lookup in lookups))}
+        sources = [source for view in every.values() for source in view.sources]
         self._engines = {source.key: Engine(source) for source in sources}
         self._readers = tuple(ViewReader(view) for view in views)
+        self._looked = tuple(Looked.of(each) for each in lookups)
         self._intakes = {source.event.topic: Intake(source.event, schemas) for source in sources}
         self._states: dict[str, dict[str, Remembered]] = {source.key: {} for source in sources}
         self._delay_ms = delay_ms
@@ -123,22 +137,39 @@ class PointInTime:
                     break
                 waiting.popleft()
 
-    def serve(self, entities: Asked, as_of_ms: int) -> Served:
+    def serve(self, entities: Asked, as_of_ms: int, inputs: Mapping[str, Value] | None = None) -> Served:
         """Return the features of one request as of ``as_of_ms``, from what has been applied.
 
         A source of which nothing has been applied is one without events: history is whole.
+
+        Args:
+            entities: of the request.
+            as_of_ms: the time asked about.
+            inputs: what the request carries; lookups may read it.
         """
         serving = Serving(as_of_ms)
         for reader in self._readers:
-            key = reader.entity_key(entities)
-            held, positions = [], []
-            for source, retention in zip(reader.view.sources, reader.retentions, strict=True):
-                by_partition = self._states[source.key]
-                oldest_ms = retention.oldest_ms(each.row for each in by_partition.values())
-                held.append(Held(() if key is None else self._cells(by_partition, key), oldest_ms))
-                positions.append({name: each.row.next for name, each in by_partition.items()})
-            reader.add(serving, None if key is None else held, positions, ages=False)
+            self._add(serving, reader, asked_key(reader.view.entity_names, entities))
+        if self._looked:
+            row = row_of(serving.done(None), inputs or {}, as_of_ms)
+            for each in self._looked:
+                if each.is_known(row):
+                    self._add(serving, each.reader, each.key(row))
+                else:
+                    each.reader.add_unanswerable(serving, self._positions(each.reader.view))
         return serving.done(None)
+
+    def _add(self, serving: Serving, reader: ViewReader, key: str | None) -> None:
+        held: list[Held] = []
+        for source, retention in zip(reader.view.sources, reader.retentions, strict=True):
+            by_partition = self._states[source.key]
+            oldest_ms = retention.oldest_ms(each.row for each in by_partition.values())
+            held.append(Held(() if key is None else self._cells(by_partition, key), oldest_ms))
+        reader.add(serving, None if key is None else held, self._positions(reader.view), ages=False)
+
+    def _positions(self, view: ViewDefinition) -> list[dict[str, int]]:
+        """Return how far each source's partitions are contained."""
+        return [{name: each.row.next for name, each in self._states[source.key].items()} for source in view.sources]
 
     def remembered(self, source: Source, partition: Partition) -> Remembered | None:
         """Return the state of one source in one partition, None if nothing of it was applied."""

@@ -11,7 +11,7 @@ import numpy as np
 import xgboost
 from river.linear_model import LogisticRegression
 
-from definitions.declared import LearnerDefinition, ModelDefinition
+from definitions.declared import Input, LearnerDefinition, ModelDefinition
 from definitions.encoder import Encoder
 from definitions.values import Value, ValueType
 from online_models import releases
@@ -51,7 +51,7 @@ def release(model: ModelDefinition, artefacts: ArtefactStore, *, seed: int = 1, 
         model=model.name,
         version=model.version,
         definition=model.digest,
-        views=[view.key for view in model.views],
+        views=[view.key for view in model.all_views],
         inputs=[(each.name, str(each.type)) for each in model.inputs],
         champion=model.route.champion,
         shadow=list(model.route.shadow),
@@ -95,10 +95,13 @@ class Touchy(LogisticRegression):
 
 
 def _vector(model: ModelDefinition, chance: random.Random) -> list[Value]:
-    return [_value(each.type, chance) for each in model.inputs]
+    return [_value(each, chance) for each in model.inputs]
 
 
-def _value(kind: ValueType, chance: random.Random) -> Value:
+def _value(each: Input, chance: random.Random) -> Value:
+    kind = each.type
+    if kind is ValueType.EMBEDDING:
+        return [chance.gauss() for _ in range(each.length or 0)]
     if kind is ValueType.CATEGORY:
         return chance.choice(["UA", "AA", "B6"])
     if kind is ValueType.BOOL:

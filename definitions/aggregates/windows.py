@@ -7,7 +7,8 @@ from itertools import pairwise
 
 from definitions.declared import EventDefinition, Feature, ViewDefinition, Window
 from definitions.declaring import Declaring, author_line, listed, near
-from definitions.terms import FeatureTerm, FieldTerm, Term
+from definitions.terms import FeatureTerm, FieldTerm, Leaf, Term
+from definitions.units import KEEPING, UNKNOWN
 from definitions.values import Value, ValueType, parse_span, shown
 
 TILES_PER_WINDOW = 60
@@ -45,6 +46,16 @@ class Aggregation:
         said += [f"where={each!r}" for each in self.conditions]
         said += [f"groups=({', '.join(repr(name) for name, _ in self.groups)})"] if self.groups else []
         return f"hr.{self.kind}({', '.join(said)})"
+
+    @property
+    def unit(self) -> str:
+        """The unit of its features, empty where it is not known."""
+        return self.field.unit if self.field is not None and self.kind in KEEPING else UNKNOWN
+
+    @property
+    def length(self) -> int | None:
+        """How many numbers its features have, None where each is one value."""
+        return self.field.length if self.field is not None and self.type is ValueType.EMBEDDING else None
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -125,13 +136,14 @@ class Windowed:
         return self.windows[texts.index(str(span))], str(part)
 
 
-class WindowTerm(Term):
+class WindowTerm(Leaf):
     """A statistic over one window, while its view is being declared."""
 
     __slots__ = ("part", "window", "windowed")
 
     def __init__(self, windowed: Windowed, window: Window, part: str = "") -> None:
-        super().__init__(windowed.aggregation.type)
+        aggregation = windowed.aggregation
+        super().__init__(aggregation.type, aggregation.unit, aggregation.length)
         self.windowed = windowed
         self.window = window
         self.part = part
@@ -171,6 +183,8 @@ def features_of(name: str, windowed: Windowed) -> tuple[Feature, ...]:
             aggregate=name if several or not part else grouped_name(name, part),
             window=window.text,
             item=int(part) if several else None,
+            length=windowed.aggregation.length,
+            unit=windowed.aggregation.unit,
         )
         for window in windowed.windows
         for part in windowed.aggregation.parts or ("",)

@@ -14,7 +14,7 @@ from agents.learn_examples import fold as learner_fold
 from agents.raise_alerts import ModelVerdict, read_verdicts
 from agents.transport import Tail
 from definitions.declared import ModelDefinition
-from definitions.values import ValueType
+from definitions.values import ValueType, magnitude
 from headrace.session import Session
 from online_models.progress import rank_auc
 from streams import topics
@@ -161,7 +161,7 @@ class Observer:
         for learner in self._model.learners:
             self.judged.scores.setdefault(learner, []).append(example.scores.get(learner, float("nan")))
         values = (example.vector[place] for place in self._numbers)
-        self.judged.vectors.append([float("nan") if value is None else float(value) for value in values])
+        self.judged.vectors.append([float("nan") if value is None else magnitude(value) for value in values])
 
 
 def _sums(rows: Sequence[Row]) -> dict[str, int]:

@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from definitions.declared import Field, Source, ViewDefinition
-from definitions.values import Value, ValueType
+from definitions.declared import Feature, Field, Source, ViewDefinition
+from definitions.values import Value, ValueType, shown
 from headrace.command.features_list import list_command
 from headrace.command.features_start import start_command
 from headrace.command.options import AsJson, settings_of
@@ -152,19 +152,25 @@ def _lines(view: ViewDefinition, served: Served, as_of_ms: int, newest_ms: int |
     if served.absent:
         lines.append("  not known: no event in the longest window")
     values, ages, unanswerable = _own(view, served.values), _own(view, served.ages_ms), set(served.unanswerable)
-    for name, value in values.items():
+    for each in view.features:
+        name = each.name
         age = "" if ages[name] is None else f"  ({ages[name]} ms old)"
-        shown = (
-            "unanswerable: older than what is kept, or its events have not been read"
-            if f"{view.name}.{name}" in unanswerable
-            else value
-        )
-        lines.append(f"  {name} = {shown}{age}")
+        lost = f"{view.name}.{name}" in unanswerable
+        said = "unanswerable: older than what is kept, or its events have not been read"
+        lines.append(f"  {name} = {said if lost else value_line(each, values[name])}{age}")
     contained = "nothing yet" if served.as_of_ms is None else _shown(served.as_of_ms)
     lines.append(f"contains what the broker had at: {contained}")
     if newest_ms is not None:
         lines.append(f"newest event: {_shown(newest_ms)}")
     return lines
+
+
+def value_line(feature: Feature, value: Value) -> str:
+    """Return a value as people read it: with its unit, a time as such, the first numbers of an embedding."""
+    if feature.type is ValueType.TIME and isinstance(value, int):
+        return _shown(value)
+    unit = f" {feature.unit}" if feature.unit and value is not None else ""
+    return f"{shown(value) if isinstance(value, list) else value}{unit}"
 
 
 def _shown(at_ms: int) -> str:

@@ -26,7 +26,7 @@ _WIDE_ENOUGH = 120
 def list_command(  # noqa: PLR0913, PLR0917  # a command's options
     context: typer.Context,
     text: Annotated[str, typer.Argument(metavar="[TEXT]", help="A part of the name, the recipe or a tag.")] = "",
-    kind: Annotated[str, typer.Option("--type", help="int, float, bool or category.")] = "",
+    kind: Annotated[str, typer.Option("--type", help="int, float, bool, category, time or embedding.")] = "",
     entity: Annotated[str, typer.Option(help="The entity it describes, as in: origin, dest.")] = "",
     owner: Annotated[str, typer.Option(help="Who answers for it.")] = "",
     model: Annotated[str, typer.Option(help="The model that reads it, as in late.v1.")] = "",
@@ -80,6 +80,6 @@ def _table(kept: list[Entry]) -> Table:
             )
         )
         table.add_row(
-            entry.name, entry.recipe, entry.type, entry.entity, entry.owner, ", ".join(entry.models), *measures
+            entry.name, entry.recipe, entry.shown_type, entry.entity, entry.owner, ", ".join(entry.models), *measures
         )
     return table

@@ -20,7 +20,7 @@ import msgspec
 import typer
 
 from agents.client import TIMEOUT_MS, ScoreQuestion, ScoringClient
-from definitions.declared import ModelDefinition
+from definitions.declared import Input, ModelDefinition
 from definitions.values import Value, ValueType
 from headrace.command.options import AsJson, settings_of
 from headrace.command.score import Entities, Inputs, TimeoutMs, open_client, read_entities, read_inputs
@@ -148,15 +148,21 @@ def made_up(
     """Yield questions without end: what is given as it is, the rest at random from a thousand values of its type."""
     chance = random.Random(seed)  # noqa: S311  # load, not secrets
     types = model.entity_types
-    wanted = {each.name: each.type for each in model.inputs if each.view is None}
+    wanted = {each.name: each for each in model.requests}
     run = uuid.uuid4().hex[:8]
     for place in itertools.count():
         values = {name: _random_value(chance, kind) for name, kind in types.items()}
         yield ScoreQuestion(
             entities={name: value for name, value in values.items() if isinstance(value, str | int)} | dict(entities),
-            inputs={name: _random_value(chance, kind) for name, kind in wanted.items()} | dict(inputs),
+            inputs={name: _random_input(chance, each) for name, each in wanted.items()} | dict(inputs),
             label_key=f"load-{run}-{place}",
         )
+
+
+def _random_input(chance: random.Random, wanted: Input) -> Value:
+    if wanted.type is ValueType.EMBEDDING:
+        return [chance.gauss() for _ in range(wanted.length or 0)]
+    return _random_value(chance, wanted.type)
 
 
 def _random_value(chance: random.Random, kind: ValueType) -> Value:

@@ -29,7 +29,8 @@ Entities = Annotated[
     list[str], typer.Option("--entity", metavar="NAME=VALUE", help="An entity; nothing after = for one not known.")
 ]
 Inputs = Annotated[
-    list[str], typer.Option("--input", metavar="NAME=VALUE", help="A request input; nothing after = for no value.")
+    list[str],
+    typer.Option("--input", metavar="NAME=VALUE", help="A request input: x=1.5, x=0.1,0.2, or x= for no value."),
 ]
 TimeoutMs = Annotated[int, typer.Option(min=1, max=60_000, help="How long to wait for the reply.")]
 _BOOLS = {"true": True, "false": False}
@@ -99,7 +100,7 @@ def read_inputs(model: ModelDefinition, given: Sequence[str]) -> dict[str, Value
     Raises:
         UsageError: a name that the model does not ask for, or a value of another type.
     """
-    return _typed("--input", given, {each.name: each.type for each in model.inputs if each.view is None})
+    return _typed("--input", given, {each.name: each.type for each in model.requests})
 
 
 def _typed(option: str, given: Sequence[str], types: Mapping[str, ValueType]) -> dict[str, Value]:
@@ -122,6 +123,8 @@ def _value(where: str, text: str, kind: ValueType) -> Value:
             return int(text)
         if kind is ValueType.FLOAT:
             return float(text)
+        if kind is ValueType.EMBEDDING:
+            return [float(each) for each in text.strip("[]").split(",")]
         return _BOOLS[text.lower()] if kind is ValueType.BOOL else text
     except (ValueError, KeyError):
         raise UsageError(f"cannot read {where}: expected {kind}, got {text!r}") from None

@@ -32,7 +32,7 @@ class XGBoostScorer:
         self.name = name
         self.digest = digest
         self._encoder = encoder
-        self._booster = _load(data, digest, len(encoder.inputs))
+        self._booster = _load(data, digest, len(encoder.columns))
 
     def score_many(self, vectors: Sequence[Vector]) -> list[float]:
         """Return one score per vector, in order."""

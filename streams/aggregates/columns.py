@@ -9,7 +9,7 @@ from itertools import chain, repeat
 from operator import attrgetter
 from typing import Any, Protocol
 
-from definitions.expressions import Expression, evaluate
+from definitions.expressions import Expression, evaluator
 from definitions.identity import condition_text
 from definitions.values import Value
 
@@ -100,9 +100,11 @@ class Operand:
 def _let_in(
     value_of: Callable[[Any], Any], conditions: Sequence[Expression], read: Sequence[str]
 ) -> Callable[[Any], Any]:
+    holds = [evaluator(each).one for each in conditions]
+
     def value(event: Any) -> Any:
         row = {name: getattr(event, name) for name in read}
-        return value_of(event) if all(evaluate(each, row) is True for each in conditions) else None
+        return value_of(event) if all(each(row) is True for each in holds) else None
 
     return value
 

@@ -14,7 +14,7 @@ Why a record may be unusable (its *dead-letter reason*):
 ``unknown_schema``  a schema id that the registry denies
 ``wrong_schema``    a schema of another codec, or one that cannot be read safely
 ``missing_field``   a declared field is absent (a nullable one may be: it is null then)
-``wrong_type``      a field of another type, or null where it is not nullable
+``wrong_type``      a field of another type, null where it is not nullable, or an embedding of another length
 ``not_finite``      NaN, Infinity, or a number that a float cannot hold
 ``empty_value``     no bytes at all: a tombstone
 ``too_large``       more bytes than the event's ``max_bytes``

@@ -127,8 +127,12 @@ def _ordered(fields: Sequence[Field]) -> list[Field]:
 
 
 def _struct_field(field: Field) -> tuple[str, Any] | tuple[str, Any, None]:
-    kind = _TYPES[field.type]
+    kind = _embedding(field) if field.type is ValueType.EMBEDDING else _TYPES[field.type]
     return (field.name, kind | None, None) if field.nullable else (field.name, kind)
+
+
+def _embedding(field: Field) -> Any:
+    return Annotated[list[float], msgspec.Meta(min_length=field.length, max_length=field.length)]
 
 
 def _epoch_ms(at: datetime) -> int:

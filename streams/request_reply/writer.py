@@ -32,7 +32,8 @@ def encode_request(body: ScoreRequest, timeout_ms: int) -> bytes | ScoreReply:
         return rejected(Reason.INVALID, f"timeout_ms: expected 1 to {TIMEOUT_MAX_MS}, got {timeout_ms}")
     for name, value in body.inputs.items():
         # JSON has no such numbers, and the encoder would write null: "no value", which it is not.
-        if isinstance(value, float) and not math.isfinite(value):
+        numbers = value if isinstance(value, list) else (value,)
+        if any(isinstance(each, float) and not math.isfinite(each) for each in numbers):
             return rejected(Reason.INVALID, f"$.inputs.{name}: expected a finite number or null, got {value}")
     try:
         data = encode(body)

@@ -53,11 +53,13 @@ class FailingStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.is_down = False
+        self.fails_at = 0
+        """The number of a question that it does not answer, from 1 on."""
         self.timeouts_ms: list[float | None] = []
 
     def read(self, question: Question, *, timeout_ms: float | None = None) -> Answer:
         self.timeouts_ms.append(timeout_ms)
-        if self.is_down:
+        if self.is_down or len(self.timeouts_ms) == self.fails_at:
             raise StoreUnavailable("cannot read: the test took the store away")
         return super().read(question, timeout_ms=timeout_ms)
 
@@ -72,7 +74,12 @@ class Scoring:
         self.store = FailingStore()
         self.artefacts = ArtefactStore(directory)
         self.metrics = Metrics("demo")
-        self.app: AppDefinition = app_definition(models=(model,), views=model.views)
+        labelled = () if model.label is None else (model.label.event,)
+        events = {
+            each.name: each
+            for each in (*(source.event for view in model.all_views for source in view.sources), *labelled)
+        }
+        self.app: AppDefinition = app_definition(models=(model,), views=model.all_views, events=tuple(events.values()))
         self.context = RoleContext("demo", self.log, self.store, self.artefacts, self.metrics)
         self.role = ScoringRole(self.app, self.context)
         self.member = self.log.member(self.role.subscription())
@@ -603,6 +610,11 @@ async def flown(scoring: Scoring, *at_ms: int) -> None:
             "departed_at": departed_ms,
         }
         await scoring.log.producer().produce(VIEW.sources[0].event.topic, json.dumps(event).encode(), partition=0)
+    await counted(scoring)
+
+
+async def counted(scoring: Scoring) -> None:
+    """Have the features role count all that was published."""
     role = FeaturesRole(scoring.app, scoring.context)
     member = scoring.log.member(role.subscription())
     runner = Runner(member, role, scoring.metrics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from batch.errors import TrainingRefused
 from batch.train import TrainResult, pointer_name, train
 from batch.train_offline_model import train_offline
 from batch.warm_start import cut_at_end
+from definitions.declared import Input
 from definitions.encoder import Encoder
+from definitions.values import ValueType, magnitude
 from online_models import releases
 from online_models.baseline import BaselineCounter
 from online_models.errors import ArtefactRefused
@@ -24,8 +27,8 @@ from streams.artefacts import ArtefactStore
 from streams.messages import Deployment, Example, encode
 from streams.store import Pointer, Question
 from streams.store.memory import MemoryStore
-from tests.builders import xgboost_learner
-from tests.unit.batch.flights import asked, flights_model, questions_of, world
+from tests.builders import request_input, xgboost_learner
+from tests.unit.batch.flights import arrived, asked, flights_model, questions_of, world
 from tests.unit.batch.memory_history import MemoryHistory
 
 MODEL = flights_model()
@@ -201,7 +204,7 @@ def test_a_fixed_number_of_rounds_is_kept(context: JobContext) -> None:
 def test_labels_that_are_numbers_train_a_regression(context: JobContext) -> None:
     training = build_training_set(MODEL, questions_of(world(300)[1]), context.history)
     distance = [each.name for each in MODEL.inputs].index("distance")
-    training.labels[:] = [float(vector[distance] or 0) for vector in training.vectors]
+    training.labels[:] = [magnitude(vector[distance]) for vector in training.vectors]
 
     model = train_offline(
         xgboost_learner(parameters={"eta": 0.3}), Encoder.fit(MODEL.inputs, training.vectors), training
@@ -218,3 +221,24 @@ def test_an_artefact_that_was_changed_afterwards_is_refused(context: JobContext,
 
     with pytest.raises(ArtefactRefused, match="expected an encoder of the model's 7 inputs"):
         releases.load(releases.write(broken, ArtefactStore(tmp_path).put), context.artefacts.get, MODEL)
+
+
+def test_an_embedding_that_tells_is_learned_by_both_learners(tmp_path: Path) -> None:
+    query = Input("query", ValueType.EMBEDDING, length=3)
+    model = flights_model(views=[], inputs=[query, request_input("carrier", ValueType.CATEGORY)])
+    chance = random.Random(3)
+    lines, arrivals = [], []
+    for number in range(300):
+        values = [chance.gauss(), chance.gauss(), chance.gauss()]
+        inputs = {"query": None if number % 20 == 0 else values, "carrier": "AA"}
+        lines.append(asked(number, flight=f"f{number}", entities={}, inputs=inputs))
+        arrivals.append(arrived(number + 60, flight=f"f{number}", delay_min=30.0 if values[1] > 0 else 0.0))
+    context = JobContext("test", MemoryHistory({"flights.arrived": [arrivals]}), MemoryStore(), ArtefactStore(tmp_path))
+
+    result = train(model, questions_of(lines, model), context, now_ms=NOW_MS)
+
+    release = releases.load(result.release, context.artefacts.get, model)
+    for learner in ("offline", "online"):
+        late, early = release.scorers[learner].score_many([[[0.0, 2.0, 0.0], "AA"], [[0.0, -2.0, 0.0], "AA"]])
+        assert late > early
+        assert result.measures[learner]["auc"] > 0.8

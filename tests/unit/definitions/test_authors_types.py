@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[3]
 
 RIGHT = """\
 from datetime import datetime
+from typing import Annotated
 
 from river.linear_model import LogisticRegression
 from river.preprocessing import StandardScaler
@@ -17,10 +18,12 @@ from river.preprocessing import StandardScaler
 import headrace as hr
 
 class Departed(hr.Event, topic="flights.departed", id="flight_id", at="departed_at", disorder="15m"):
-    flight_id: str; origin: str; dest: str; carrier: str; tail: str | None; delay_min: float; departed_at: datetime
+    flight_id: str; origin: str; dest: str; carrier: str; tail: str | None; departed_at: datetime
+    delay_min: Annotated[float, hr.Unit("min")]
+    state: Annotated[list[float] | None, hr.Length(8)]
 
 class Arrived(hr.Event, topic="flights.arrived", id="flight_id", at="arrived_at", key=("flight_id",)):
-    flight_id: str; dest: str; delay_min: float; arrived_at: datetime
+    flight_id: str; dest: str; delay_min: float; diverted: bool; arrived_at: datetime
 
 class OriginTraffic(hr.Features, on=Departed, by="origin", version=1, owner="ops-ml", tags=["traffic"]):
     flights   = hr.count().over("1h", "3h", "24h")
@@ -40,6 +43,14 @@ class OriginTraffic(hr.Features, on=Departed, by="origin", version=1, owner="ops
     same      = tails["24h", 1] == "N1"
     worsening = delay["1h"] - delay["24h"]
     calm      = (1 - delay["1h"] / delay["24h"]).else_(0.0) < 0.5
+    newest    = hr.last(Departed.departed_at).over("24h", every="24h")
+    state     = hr.last(Departed.state).over("24h", every="24h")
+    idle_ms   = hr.asked_at() - newest["24h"]
+    rush      = (flights["1h"] > 10) & ~calm | (abs(worsening).clip(0, 60).log1p() > 2)
+    hour      = hr.hour(newest["24h"], tz="America/New_York")
+
+class Tails(hr.Features, on=Departed, by="tail", version=1):
+    origin = hr.last(Departed.origin).over("24h")
 
 class AirportDay(
     hr.Features, on=(Departed, Arrived), entity="airport", by={Departed: "origin", Arrived: "dest"}, version=1
@@ -58,8 +69,17 @@ class Late(hr.Model, version=1, timeout="1s"):
         OriginTraffic.spread["1h", "UA"],
         hr.request("distance", float),
         hr.request("carrier", str),
+        hr.request("query", list[float], length=4),
+        hr.named("per_seat", OriginTraffic.flights["1h"] / hr.request("seats", int)),
+        hr.named("per_mile", 1 / hr.request("distance", float, unit="mi").log()),
+        hr.named("weekday", hr.weekday(hr.asked_at(), tz="America/New_York")),
+        hr.lookup(OriginTraffic.delay["1h"], by=Tails.origin["24h"]),
+        hr.lookup(OriginTraffic.delay["1h"], by=[hr.request("via", str)]),
+        OriginTraffic.state["24h"],
     ]
-    label    = hr.Label(Arrived, key="flight_id", value=Arrived.delay_min > 15, within="24h", otherwise="drop")
+    label    = hr.Label(
+        Arrived, key="flight_id", value=(Arrived.delay_min > 15) & ~Arrived.diverted, within="24h", otherwise="drop"
+    )
     online   = hr.river(lambda: StandardScaler() | LogisticRegression())
     offline  = hr.xgboost(objective="binary:logistic")
     route    = hr.Route(champion="offline", shadow=["online"])
@@ -80,6 +100,9 @@ class Airports(hr.Features, on=(Departed, Arrived), by={Departed: "origin", "Arr
     n = hr.count("Departed").over("1h")
     k = hr.count(were=Departed.delay_min > 15).over("1h")
     q = hr.quantile(Departed.delay_min).over("1h")
+    v = hr.mean(Departed.state).over("1h")
+    h = hr.hour(hr.asked_at())
+    l = hr.lookup(OriginTraffic.flights["1h"], by="origin")
 """
 
 
@@ -105,4 +128,7 @@ def test_a_type_checker_accepts_the_example_and_finds_slips(tmp_path: Path) -> N
     assert 'Argument 1 to "count" has incompatible type "str"' in out
     assert 'Unexpected keyword argument "were" for "count"' in out
     assert 'Missing positional argument "q" in call to "quantile"' in out
-    assert "Found 9 errors" in out
+    assert 'Argument 1 to "mean" has incompatible type "list[float] | None"' in out
+    assert 'Missing named argument "tz" for "hour"' in out
+    assert 'Argument "by" to "lookup" has incompatible type "str"' in out
+    assert "Found 12 errors" in out

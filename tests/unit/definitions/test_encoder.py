@@ -21,7 +21,10 @@ INPUTS = (
     Input("weekend", ValueType.BOOL),
     Input("carrier", ValueType.CATEGORY),
     Input("tail", ValueType.CATEGORY),
+    Input("state", ValueType.EMBEDDING, "traffic", "state", 3),
 )
+WIDTH = 8
+"""The columns of the inputs: an embedding has as many as it has numbers."""
 
 categories = st.text(max_size=3)
 vectors = st.tuples(
@@ -30,6 +33,7 @@ vectors = st.tuples(
     st.none() | st.booleans(),
     st.none() | categories,
     st.none() | categories,
+    st.none() | st.lists(st.floats(-LARGEST_NUMBER, LARGEST_NUMBER), min_size=3, max_size=3),
 )
 
 
@@ -39,11 +43,14 @@ def float32(value: float) -> float:
     return rounded
 
 
-def expected_cell(value: Value, vocabulary: list[str]) -> float:
+def expected_cells(each: Input, value: Value, vocabulary: list[str]) -> list[float]:
     """Return what a matrix has to hold for one value: the oracle."""
     if value is None or (isinstance(value, str) and value not in vocabulary):
-        return math.nan
-    return float32(float(vocabulary.index(value) if isinstance(value, str) else value))
+        return [math.nan] * (each.length or 1)
+    numbers = (
+        value if isinstance(value, list) else [float(vocabulary.index(value) if isinstance(value, str) else value)]
+    )
+    return [float32(number) for number in numbers]
 
 
 @given(training=st.lists(vectors, max_size=8), served=st.lists(vectors, max_size=8))
@@ -55,9 +62,12 @@ def test_the_matrix_holds_numbers_and_codes_of_the_sorted_training_vocabulary(
     matrix = encoder.matrix(served)
 
     vocabularies = [sorted({v[i] for v in training if isinstance(v[i], str)}) for i in range(len(INPUTS))]  # type: ignore[type-var]
-    expected = [[expected_cell(v[i], vocabularies[i]) for i in range(len(INPUTS))] for v in served]  # type: ignore[arg-type]
+    expected = [
+        [cell for i, each in enumerate(INPUTS) for cell in expected_cells(each, v[i], vocabularies[i])]  # type: ignore[arg-type]
+        for v in served
+    ]
     assert matrix.dtype == np.float32
-    assert matrix.shape == (len(served), len(INPUTS))
+    assert matrix.shape == (len(served), WIDTH) == (len(served), len(encoder.columns))
     np.testing.assert_array_equal(matrix, np.array(expected, dtype=np.float64).reshape(matrix.shape))
 
 
@@ -69,6 +79,8 @@ def test_the_mapping_leaves_out_none_and_spreads_categories(vector: tuple[Value,
     for each, value in zip(INPUTS, vector, strict=True):
         if isinstance(value, str):
             expected[each.name + "=" + value] = 1.0
+        elif isinstance(value, list):
+            expected |= {"state.0": value[0], "state.1": value[1], "state.2": value[2]}
         elif value is not None:
             expected[each.name] = float(value)
     assert mapping == expected
@@ -118,17 +130,30 @@ def test_a_checked_vector_reaches_no_model_as_an_infinity(vector: tuple[Value, .
 @pytest.mark.parametrize(
     ("vector", "said"),
     [
-        ((1, 2.0, True, "UA"), "cannot read vector: expected 5 values, got 4"),
-        ((1, math.nan, True, "UA", None), "cannot read vector: distance: expected a finite number, got nan"),
-        ((1, math.inf, True, "UA", None), "cannot read vector: distance: expected a finite number, got inf"),
-        ((1, -1e39, True, "UA", None), "cannot read vector: distance: expected a finite number, got -1e+39"),
-        ((10**40, 1.0, True, "UA", None), "cannot read vector: traffic.flights_1h: expected a finite number, got 1000"),
-        ((1.0, 1.0, True, "UA", None), "cannot read vector: traffic.flights_1h: expected int, got 1.0"),
-        ((True, 1.0, True, "UA", None), "cannot read vector: traffic.flights_1h: expected int, got True"),
-        ((1, "x", True, "UA", None), "cannot read vector: distance: expected float, got 'x'"),
-        ((1, 1.0, 1, "UA", None), "cannot read vector: weekend: expected bool, got 1"),
-        ((1, 1.0, True, 7, None), "cannot read vector: carrier: expected str, got 7"),
-        ((1, [1.0], True, "UA", None), "cannot read vector: distance: expected float, got [1.0]"),
+        ((1, 2.0, True, "UA"), "cannot read vector: expected 6 values, got 4"),
+        ((1, math.nan, True, "UA", None, None), "cannot read vector: distance: expected a finite number, got nan"),
+        ((1, math.inf, True, "UA", None, None), "cannot read vector: distance: expected a finite number, got inf"),
+        ((1, -1e39, True, "UA", None, None), "cannot read vector: distance: expected a finite number, got -1e+39"),
+        (
+            (10**40, 1.0, True, "UA", None, None),
+            "cannot read vector: traffic.flights_1h: expected a finite number, got 1000",
+        ),
+        ((1.0, 1.0, True, "UA", None, None), "cannot read vector: traffic.flights_1h: expected int, got 1.0"),
+        ((True, 1.0, True, "UA", None, None), "cannot read vector: traffic.flights_1h: expected int, got True"),
+        ((1, "x", True, "UA", None, None), "cannot read vector: distance: expected float, got 'x'"),
+        ((1, 1.0, 1, "UA", None, None), "cannot read vector: weekend: expected bool, got 1"),
+        ((1, 1.0, True, 7, None, None), "cannot read vector: carrier: expected str, got 7"),
+        ((1, [1.0], True, "UA", None, None), "cannot read vector: distance: expected float, got [1.0]"),
+        ((1, 1.0, True, "UA", None, [1.0, 2.0]), "cannot read vector: state: expected a list of 3 numbers, got 2"),
+        ((1, 1.0, True, "UA", None, 1.0), "cannot read vector: state: expected a list of 3 numbers, got 1.0"),
+        (
+            (1, 1.0, True, "UA", None, [1.0, math.nan, 2.0]),
+            "cannot read vector: state: expected a finite number, got nan",
+        ),
+        (
+            (1, 1.0, True, "UA", None, [1.0, 1e39, 2.0]),
+            "cannot read vector: state: expected a finite number, got 1e+39",
+        ),
     ],
 )
 def test_what_a_model_must_not_see_is_refused_naming_the_input(vector: tuple[Value, ...], said: str) -> None:
@@ -147,3 +172,20 @@ def test_the_vocabulary_of_training_decides_the_codes() -> None:
 
     assert encoder.vocabularies == {"carrier": ("AA", "UA")}
     assert str(encoder.matrix([["AA"], ["UA"], ["B6"], [None]]).tolist()) == "[[0.0], [1.0], [nan], [nan]]"
+
+
+def test_an_embedding_has_a_column_and_a_key_per_number_in_its_place() -> None:
+    encoder = Encoder((INPUTS[5], INPUTS[1]))
+
+    assert encoder.columns == (
+        ("state.0", ValueType.EMBEDDING),
+        ("state.1", ValueType.EMBEDDING),
+        ("state.2", ValueType.EMBEDDING),
+        ("distance", ValueType.FLOAT),
+    )
+    assert str(encoder.matrix([[[1.0, -0.0, 3.0], 4], [None, 5.0]]).tolist()) == (
+        "[[1.0, -0.0, 3.0, 4.0], [nan, nan, nan, 5.0]]"
+    )
+    assert encoder.mapping([[1.0, -0.0, 3.0], None]) == {"state.0": 1.0, "state.1": -0.0, "state.2": 3.0}
+    assert encoder.mapping([None, 5]) == {"distance": 5.0}
+    assert encoder.matrix([]).shape == (0, 4)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from definitions.declared import Aggregate, Feature, Window
+from definitions.declaring import Declaring
 from definitions.errors import DefinitionError
-from definitions.expressions import Constant, Name, Operation
+from definitions.expressions import ASKED_AT, Constant, Function, Name, Operation
+from definitions.features import _refuse_cycle
 from definitions.values import ValueType
 from tests.builders import EVENTS, VIEW, declare
 
@@ -212,6 +214,18 @@ def test_a_ratio_holds_two_statistics_with_their_filters() -> None:
         ),
         ('n["1h"]', Name("n_1h"), ValueType.INT),
         ("w + 1", Operation("+", Name("w"), Constant(1)), ValueType.FLOAT),
+        ('abs(n["1h"])', Function("abs", Name("n_1h")), ValueType.INT),
+        ('n["1h"].log()', Function("log", Name("n_1h")), ValueType.FLOAT),
+        ('n["1h"].log1p().else_(0)', Function("log1p", Name("n_1h"), otherwise=0), ValueType.FLOAT),
+        ('n["1h"].clip(1, 9)', Function("clip", Name("n_1h"), (1, 9)), ValueType.INT),
+        ('n["1h"].clip(high=0.5)', Function("clip", Name("n_1h"), (None, 0.5)), ValueType.FLOAT),
+        ('~(n["1h"] > 1)', Function("not", Operation(">", Name("n_1h"), Constant(1))), ValueType.BOOL),
+        ('b["1h"] & (w > 0)', Operation("&", Name("b_1h"), Operation(">", Name("w"), Constant(0))), ValueType.BOOL),
+        ('b["1h"] | True', Operation("|", Name("b_1h"), Constant(True)), ValueType.BOOL),
+        ('hr.hour(at["1h"], tz="UTC")', Function("hour", Name("at_1h"), ("UTC",)), ValueType.INT),
+        ('hr.weekday(hr.asked_at(), tz="UTC")', Function("weekday", Name(ASKED_AT), ("UTC",)), ValueType.INT),
+        ('hr.asked_at() - at["1h"]', Operation("-", Name(ASKED_AT), Name("at_1h")), ValueType.INT),
+        ('at["1h"] < hr.asked_at()', Operation("<", Name("at_1h"), Name(ASKED_AT)), ValueType.BOOL),
     ],
 )
 def test_expressions_are_what_the_author_wrote(expression: str, expected: object, kind: ValueType) -> None:
@@ -221,6 +235,8 @@ def test_expressions_are_what_the_author_wrote(expression: str, expected: object
             'n = hr.count().over("1h")',
             'd = hr.mean(Departed.delay_min).over("1h")',
             't = hr.last(Departed.tail).over("1h")',
+            'b = hr.last(Departed.diverted).over("1h")',
+            'at = hr.last(Departed.departed_at).over("1h")',
             'w = d["1h"] * 2',
             f"e = {expression}",
         ),
@@ -267,7 +283,7 @@ COUNT = 'n = hr.count().over("1h")'
         (view("n = 5"), ":9: expected n to be an aggregate or an expression, got 5; or name it _n"),
         (view("m = hr.mean(Departed.tail)"), ":10: expected a field of type int or float or bool, got departed.tail"),
         (view("m = hr.max(Departed.diverted)"), ":10: expected a field of type int or float, got departed.diverted"),
-        (view("m = hr.last(Departed.departed_at)"), ":10: expected a field of type int or float or bool or str"),
+        (view("m = hr.max(Departed.departed_at)"), "got departed.departed_at, a datetime; write hr.last("),
         (
             view('m = hr.mean("delay_min")'),
             ":10: expected a field of an event, got 'delay_min'; write hr.mean(Event.field)",
@@ -384,6 +400,27 @@ COUNT = 'n = hr.count().over("1h")'
         (view(f'{"n" * 62} = hr.count().over("1h")'), ":10: expected a name of at most 64 characters"),
         (view(COUNT, name="Lambda"), ":9: expected a name, got the Python keyword 'lambda'"),
         (view('definition = hr.count().over("1h")'), "expected a name other than definition"),
+        (
+            view(COUNT, 'e = (n["1h"] > 1) & n["1h"]'),
+            ":11: expected a bool on both sides, got a bool & an int; put each",
+        ),
+        (view(COUNT, 'e = n["1h"] > 1 & n["1h"]'), ":11: expected a bool on both sides, got an int & an int; put each"),
+        (view(COUNT, 'e = ~n["1h"]'), ":11: expected a bool, got an int"),
+        (view(COUNT, 'e = (n["1h"] > 1).log()'), ":11: expected a number, got a bool"),
+        (view(COUNT, 'e = abs(n["1h"] > 1)'), ":11: expected a number, got a bool"),
+        (view(COUNT, 'e = n["1h"].clip()'), ":11: expected clip to be given low <= high, got low=None, high=None"),
+        (view(COUNT, 'e = n["1h"].clip(5, 1)'), ":11: expected clip to be given low <= high, got low=5, high=1"),
+        (view(COUNT, 'e = n["1h"].clip("a", "b")'), ":11: expected clip to be given low <= high, got low='a'"),
+        (view(COUNT, 'e = hr.hour(n["1h"], tz="UTC")'), ":11: expected a datetime, got an int"),
+        (view('e = hr.hour(5, tz="UTC")'), ":10: expected a time, got 5; write hr.hour(hr.asked_at(), tz=…)"),
+        (view('e = hr.hour(hr.asked_at(), tz="Mars")'), ":10: expected tz= to be an IANA time zone, got 'Mars'"),
+        (view("e = hr.asked_at() + 1"), ":10: expected numbers on both sides, got a datetime + an int"),
+        (view("e = hr.asked_at() * hr.asked_at()"), ":10: expected numbers on both sides"),
+        (
+            view(COUNT, 'e = n["1h"] / hr.request("seats", int)'),
+            ":11: expected e to read this view's features, got hr.request('seats'); put it into the features",
+        ),
+        (view(COUNT, 'e = hr.named("f", n["1h"] + 1)'), ":11: expected e to read this view's features, got hr.named("),
     ],
 )
 def test_a_wrong_view_is_refused_with_its_line_and_the_mend(source: str, text: str) -> None:
@@ -408,3 +445,11 @@ def test_a_view_derives_from_features_alone() -> None:
     said = refusal(VIEW, 'class V(OriginTraffic, on=Departed, by="origin", version=1):\n    pass\n')
 
     assert "expected hr.Features as the only base, got ['OriginTraffic']" in said
+
+
+def test_features_that_read_each_other_in_a_circle_are_refused() -> None:
+    """A class body cannot write them; whoever else makes features is stopped where they are declared."""
+    circle = {name: Feature(name, ValueType.INT, expression=Name(other)) for name, other in (("a", "b"), ("b", "a"))}
+
+    with pytest.raises(DefinitionError, match=r"expected features that do not read themselves, got a <- b <- a"):
+        _refuse_cycle(Declaring("view V", "app.py:1"), circle)

@@ -116,8 +116,14 @@ def label(**changes: str) -> str:
             model(features='[hr.request("a.b", str)]'),
             ":14: expected a name of letters, digits and underscores, got 'a.b'",
         ),
-        (model(features='[hr.request("at", datetime)]'), ":14: expected int, float, bool or str, got datetime"),
-        (model(features='[hr.request("at", "float")]'), ":14: expected int, float, bool or str, got 'float'"),
+        (
+            model(features='[hr.request("at", datetime)]'),
+            ":14: expected int, float, bool, str or list[float], got datetime",
+        ),
+        (
+            model(features='[hr.request("at", "float")]'),
+            ":14: expected int, float, bool, str or list[float], got 'float'",
+        ),
         (model(route=None), ':13: expected route to say who answers, got none; write hr.Route(champion="online")'),
         (model(route="hr.Route()"), ":18: expected champion= to name a learner, got ''"),
         (model(route='hr.Route(shadow=["online"])'), ":18: expected champion= to name a learner, got ''"),
@@ -163,7 +169,7 @@ def label(**changes: str) -> str:
         ),
         (
             label(value="OriginTraffic.worsening > 15"),
-            ":15: expected value= to read fields of arrived, got the feature",
+            ":15: expected value= to read fields of arrived, got origin_traffic.worsening",
         ),
         (label(value="True"), ":15: expected value= to be an expression of the event's fields, got True"),
         (label(otherwise="0"), ':15: expected otherwise= to be "drop" or a bool, as the value is, got 0'),

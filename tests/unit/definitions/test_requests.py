@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from definitions.declared import Field
+from definitions.declared import Field, Input
 from definitions.requests import RequestValues, check_inputs
 from definitions.values import Value, ValueType
 from tests.builders import airport_day, event_definition, model_definition, request_input, view_definition
@@ -73,9 +73,31 @@ def test_an_entity_is_given_under_its_own_name_where_events_name_it_differently(
         (ENTITIES, {**INPUTS, "distance": True}, "$.inputs.distance: expected float, got True"),
         (ENTITIES, {**INPUTS, "carrier": 1}, "$.inputs.carrier: expected str, got 1"),
         (ENTITIES, {**INPUTS, "n": 1.5}, "$.inputs.n: expected int, got 1.5"),
+        (ENTITIES, {**INPUTS, "n": [1]}, "$.inputs.n: expected int, got [1]"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_path(
     entities: Mapping[str, object], inputs: Mapping[str, object], said: str
 ) -> None:
     assert check_inputs(MODEL, entities, inputs) == said
+
+
+def test_an_embedding_is_finite_numbers_of_its_length_and_carried_values_are_asked_for_too() -> None:
+    query = Input("query", ValueType.EMBEDDING, length=2)
+    model = model_definition(inputs=[request_input("n", ValueType.INT)], carried=(query,))
+
+    checked = check_inputs(model, ENTITIES, {"n": 1, "query": [1, 2.5]})
+
+    assert isinstance(checked, RequestValues)
+    assert checked.inputs == {"n": 1, "query": [1.0, 2.5]}
+    assert [type(each) for each in checked.inputs["query"] or ()] == [float, float]  # type: ignore[union-attr]
+    assert isinstance(check_inputs(model, ENTITIES, {"n": 1, "query": None}), RequestValues)
+    for value, said in (
+        ([1.0], "expected a list of 2 numbers, got 1"),
+        ("x", "expected a list of 2 numbers, got 'x'"),
+        ([1.0, None], "expected a number, got null"),
+        ([1.0, True], "expected float, got True"),
+        ([1.0, float("inf")], "expected a finite number, got inf"),
+    ):
+        assert check_inputs(model, ENTITIES, {"n": 1, "query": value}) == f"$.inputs.query: {said}"
+    assert check_inputs(model, ENTITIES, {"n": 1}) == "$.inputs.query: expected a value, got nothing"

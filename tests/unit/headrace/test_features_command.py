@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.command.features import read_entity, read_time
+from definitions.declared import Feature
+from definitions.values import Value, ValueType
+from headrace.command.features import read_entity, read_time, value_line
 from headrace.errors import UsageError
 from tests.builders import airport_day, view_definition
 
@@ -38,3 +40,17 @@ def test_a_time_is_epoch_ms_or_has_an_offset() -> None:
 def test_any_other_time_is_wrong_usage(text: str) -> None:
     with pytest.raises(UsageError, match="--as-of"):
         read_time(text)
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "said"),
+    [
+        (Feature("x", ValueType.FLOAT, unit="min"), 4.5, "4.5 min"),
+        (Feature("x", ValueType.FLOAT, unit="min"), None, "None"),
+        (Feature("x", ValueType.CATEGORY), "UA", "UA"),
+        (Feature("x", ValueType.TIME), 1_356_998_400_000, "2013-01-01T00:00:00.000Z"),
+        (Feature("x", ValueType.EMBEDDING, length=9), [0.5] * 9, "[0.5, 0.5, 0.5, 0.5, 0.5, 0.5, ...]"),
+    ],
+)
+def test_a_value_is_shown_as_people_read_it(feature: Feature, value: Value, said: str) -> None:
+    assert value_line(feature, value) == said

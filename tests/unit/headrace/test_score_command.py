@@ -8,7 +8,7 @@ import pytest
 
 from agents.client import ScoringClient
 from agents.transport.in_process import InProcessLog
-from definitions.declared import Field
+from definitions.declared import Field, Input
 from definitions.requests import RequestValues, check_inputs
 from definitions.values import ValueType
 from headrace.command.load import LoadResult, ask_at_rate, made_up
@@ -28,15 +28,16 @@ MODEL = model_definition(
         request_input("holiday", ValueType.BOOL),
         request_input("carrier", ValueType.CATEGORY),
     ],
+    carried=(Input("query", ValueType.EMBEDDING, length=2),),
 )
 
 
 def test_values_are_typed_as_the_model_declares_them() -> None:
     entities = read_entities(MODEL, ["origin=JFK", "gate=12", "tail="])
-    inputs = read_inputs(MODEL, ["distance=2475", "stops=0", "holiday=True", "carrier=a=b"])
+    inputs = read_inputs(MODEL, ["distance=2475", "stops=0", "holiday=True", "carrier=a=b", "query=[0.5, -1]"])
 
     assert entities == {"origin": "JFK", "gate": 12, "tail": None}
-    assert inputs == {"distance": 2475.0, "stops": 0, "holiday": True, "carrier": "a=b"}
+    assert inputs == {"distance": 2475.0, "stops": 0, "holiday": True, "carrier": "a=b", "query": [0.5, -1.0]}
     assert isinstance(check_inputs(MODEL, entities, inputs), RequestValues)
 
 
@@ -48,6 +49,7 @@ def test_values_are_typed_as_the_model_declares_them() -> None:
         ("distance=far", "--input distance: expected float, got 'far'"),
         ("stops=1.5", "--input stops: expected int, got '1.5'"),
         ("holiday=maybe", "--input holiday: expected bool, got 'maybe'"),
+        ("query=0.5,far", "--input query: expected embedding, got '0.5,far'"),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_wrong_usage(given: str, problem: str) -> None:

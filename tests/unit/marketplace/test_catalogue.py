@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from definitions.declared import (
@@ -10,13 +12,16 @@ from definitions.declared import (
     EventDefinition,
     Feature,
     Field,
+    Input,
+    Lookup,
     Source,
     ViewDefinition,
     Window,
 )
+from definitions.expressions import Constant, Name, Operation
 from definitions.values import ValueType
 from marketplace.catalogue import Filter, Served, entries
-from tests.builders import airport_day
+from tests.builders import airport_day, model_definition
 
 _HOUR = Window("1h", 3_600_000, 60_000)
 _DEPARTED = EventDefinition(
@@ -90,3 +95,26 @@ def test_a_filter_keeps_by_what_is_declared_and_by_what_was_measured(wanted: Fil
     (entry,) = entries(_APP, {"origin_traffic.flights_1h": _SERVED})
 
     assert wanted.keeps(entry) is is_kept
+
+
+def test_a_feature_says_its_unit_or_its_length_and_who_reads_it_on_the_way() -> None:
+    """A model reads what its expressions and lookups read, though it is no place of its vector."""
+    features = (
+        *_TRAFFIC.features,
+        Feature("delay_1h", ValueType.FLOAT, unit="min"),
+        Feature("state_1h", ValueType.EMBEDDING, length=8),
+    )
+    view = replace(_TRAFFIC, features=features)
+    model = model_definition(
+        views=[view],
+        inputs=[
+            Input("twice", ValueType.INT, expression=Operation("*", Name("origin_traffic.flights_1h"), Constant(2)))
+        ],
+        lookups=(Lookup(view, ("origin_traffic.state_1h",)),),
+    )
+
+    flights, delay, state = entries(AppDefinition("flights", (_DEPARTED,), (view,), (model,)), {})
+
+    assert [each.shown_type for each in (flights, delay, state)] == ["int", "float, min", "embedding of 8"]
+    assert [each.models for each in (flights, delay, state)] == [("late.v1",), (), ("late.v1",)]
+    assert Filter(type="embedding").keeps(state)

@@ -130,3 +130,17 @@ def test_counts_that_do_not_fit_the_bins_are_refused() -> None:
 
     with pytest.raises(ArtefactRefused, match="score:offline: expected 2 counts, got 3"):
         Baseline.from_json(data)
+
+
+def test_an_embedding_is_binned_by_its_euclidean_length() -> None:
+    state = (Input("state", ValueType.EMBEDDING, length=2),)
+    states: list[Value] = [None, *([3.0 * n, 4.0 * n] for n in range(100))]
+    vectors = [[state] for state in states]
+    baseline = cut_baseline(model="late.v1", inputs=state, vectors=vectors, scores={})
+    counter, counts = BaselineCounter(baseline, state), baseline.empty()
+    for vector in vectors:
+        counter.count(counts, vector, {})
+
+    bins = baseline.signals["feature:state"]
+    assert bins.counts == counts["feature:state"] == [10] * 10 + [1]
+    assert [counter.bin_of("feature:state", value) for value in ([0.0, 0.0], [0.0, -1e6], None)] == [0, 9, 10]

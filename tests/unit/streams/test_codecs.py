@@ -217,3 +217,41 @@ def test_how_deep_a_value_may_nest_does_not_depend_on_the_process(levels: int, *
     else:
         DECODER.decode(value)
     assert (DECODER.decode_all([value, value]) is None) is is_refused
+
+
+EMBEDDING = event_definition(
+    fields=(*event_definition().fields, Field("state", ValueType.EMBEDDING, nullable=True, length=3))
+)
+
+
+@pytest.mark.parametrize("state", [[1, 2.5, -0.0], None])
+def test_an_embedding_is_its_numbers_as_floats(state: list[float] | None) -> None:
+    decoder = decoder_of(EMBEDDING)
+    values = [bytes_of(state=state), bytes_of(state=state)]
+
+    [one, other] = decoder.decode_all(values) or []
+
+    assert decoder.row(decoder.decode(values[0]))["state"] == decoder.row(one)["state"] == state
+    assert state is None or {type(each) for each in decoder.row(other)["state"] or ()} == {float}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "path"),
+    [
+        ("[1, 2]", "wrong_type", "$.state"),
+        ("[1, 2, 3, 4]", "wrong_type", "$.state"),
+        ('[1, 2, "3"]', "wrong_type", "$.state[2]"),
+        ("[1, null, 3]", "wrong_type", "$.state[1]"),
+        ('"1,2,3"', "wrong_type", "$.state"),
+        ("[1, 2, 1e999]", "not_finite", "$.state[2]"),
+        ("[1, NaN, 3]", "not_finite", "$"),
+    ],
+)
+def test_what_is_no_embedding_of_the_declared_length_is_a_dead_letter(state: str, reason: str, path: str) -> None:
+    value = bytes_of(state="?").replace(b'"?"', state.encode())
+
+    with pytest.raises(DecodeError) as refusal:
+        decoder_of(EMBEDDING).decode(value)
+
+    assert (refusal.value.reason, refusal.value.path) == (reason, path)
+    assert decoder_of(EMBEDDING).decode_all([value]) is None

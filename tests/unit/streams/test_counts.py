@@ -142,6 +142,14 @@ def test_an_input_that_was_never_there_has_no_mean() -> None:
     assert (served.n, served.missing, served.mean, served.least) == (1, 1, None, None)
 
 
+def test_an_embedding_is_counted_by_its_euclidean_length() -> None:
+    served = ServedInput()
+    for value in ([3.0, 4.0], None, [0.0, 0.0]):
+        served.add(value)
+
+    assert (served.n, served.missing, served.mean, served.greatest) == (3, 1, 2.5, 5.0)
+
+
 def test_categories_are_counted_by_name_up_to_a_bound() -> None:
     served = ServedInput()
     for number in range(TOP_VALUES + 10):

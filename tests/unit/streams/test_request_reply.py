@@ -332,6 +332,7 @@ def test_the_body_that_a_client_writes_is_read() -> None:
     [
         ({"distance": float("nan")}, 100, "invalid", "$.inputs.distance"),
         ({"distance": float("-inf")}, 100, "invalid", "$.inputs.distance"),
+        ({"query": [1.0, float("nan")]}, 100, "invalid", "$.inputs.query"),
         ({"carrier": "\ud800"}, 100, "invalid", "$: "),
         ({"carrier": object()}, 100, "invalid", "$: "),
         ({"carrier": "x" * 1024 * 1024}, 100, "too_large", "$: "),

@@ -1,0 +1,36 @@
+"""The frozen values that declarations become: what every other room reads.
+
+Authors write classes (`hr.Event`, `hr.Features`, `hr.Model`); each carries its definition here as ``.definition``.
+Nothing in these values is a type object, a function or a clock, but a learner's factory.
+"""
+
+from __future__ import annotations
+
+from definitions.declared.apps import AppDefinition
+from definitions.declared.events import EventDefinition, Field
+from definitions.declared.models import (
+    Input,
+    LabelDefinition,
+    LearnerDefinition,
+    Lookup,
+    ModelDefinition,
+    RouteDefinition,
+)
+from definitions.declared.views import Aggregate, Feature, Source, ViewDefinition, Window
+
+__all__ = [
+    "Aggregate",
+    "AppDefinition",
+    "EventDefinition",
+    "Feature",
+    "Field",
+    "Input",
+    "LabelDefinition",
+    "LearnerDefinition",
+    "Lookup",
+    "ModelDefinition",
+    "RouteDefinition",
+    "Source",
+    "ViewDefinition",
+    "Window",
+]

@@ -1,0 +1,65 @@
+"""Everything that one author declares, as data, and how it is found by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from definitions.declared.events import EventDefinition
+from definitions.declared.models import ModelDefinition
+from definitions.declared.views import Source, ViewDefinition
+from definitions.declaring import not_declared
+
+_Named = TypeVar("_Named", EventDefinition, ViewDefinition, ModelDefinition)
+
+
+@dataclass(frozen=True, slots=True)
+class AppDefinition:
+    """Everything that one author's module declares."""
+
+    name: str
+    events: tuple[EventDefinition, ...]
+    views: tuple[ViewDefinition, ...]
+    models: tuple[ModelDefinition, ...]
+
+    def event(self, name: str) -> EventDefinition:
+        """Return the event called ``name``.
+
+        Raises:
+            NotDeclared: there is none; the text lists those there are, and the nearest.
+        """
+        return _named("event", self, name, self.events)
+
+    def view(self, name: str, version: int | None = None) -> ViewDefinition:
+        """Return the view called ``name``, its newest version where none is asked for.
+
+        Raises:
+            NotDeclared: there is no such view, or not in that version.
+        """
+        newest = _named("view", self, name, sorted(self.views, key=lambda each: -each.version))
+        if version is None or version == newest.version:
+            return newest
+        versions = {str(each.version): each for each in self.views if each.name == name}
+        if str(version) not in versions:
+            raise not_declared(f"version of view {name}", f"app {self.name}", str(version), versions)
+        return versions[str(version)]
+
+    def sources_on(self, topic: str) -> tuple[Source, ...]:
+        """Return every view's source that is on ``topic``: the folds over each of its partitions."""
+        return tuple(each for view in self.views for each in view.sources if each.event.topic == topic)
+
+    def model(self, name: str) -> ModelDefinition:
+        """Return the model called ``name``.
+
+        Raises:
+            NotDeclared: there is none; the text lists those there are, and the nearest.
+        """
+        return _named("model", self, name, self.models)
+
+
+def _named(kind: str, app: AppDefinition, name: str, among: Sequence[_Named]) -> _Named:
+    for each in among:
+        if each.name == name:
+            return each
+    raise not_declared(kind, f"app {app.name}", name, dict.fromkeys(each.name for each in among))

@@ -1,0 +1,39 @@
+"""From what was served and what a request carries to the model's vector: live, in training sets and in a replay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from definitions.declared import Input, ModelDefinition
+from definitions.expressions import evaluator
+from definitions.values import Value
+from streams.lookups import Row
+
+
+@dataclass(frozen=True, slots=True)
+class VectorLayout:
+    """The places of one model's vector, each with what gives its value.
+
+    An expression of which a part could not be read has no value, whatever its ``else_`` says: "could not read" is not
+    "no data" (law 6).
+    """
+
+    places: tuple[Callable[[Row], Value], ...]
+
+    @classmethod
+    def of(cls, model: ModelDefinition) -> VectorLayout:
+        """Return the layout of a model's vector; its expressions are made ready here, once."""
+        return cls(tuple(_place(each) for each in model.inputs))
+
+    def vector(self, row: Row) -> list[Value]:
+        """Return the vector of one request, given its `row_of`. Cost: 0.1 us a value, and more for expressions."""
+        return [place(row) for place in self.places]
+
+
+def _place(each: Input) -> Callable[[Row], Value]:
+    name = each.name
+    if each.expression is None:
+        return lambda row: row.get(name)
+    made = evaluator(each.expression)
+    return lambda row: made.one(row) if made.reads <= row.keys() else None
