@@ -90,11 +90,15 @@ def redis_size(made: Project) -> Mapping[str, float]:
     for key in sampled:
         pipeline.execute_command("MEMORY", "USAGE", key, "SAMPLES", 0)
     used: list[Any] = pipeline.execute()
+    for key in sampled:
+        pipeline.hvals(key)
+    values: list[Any] = pipeline.execute()
     peak = client.info("memory")["used_memory"]
     client.close()
     return {
         "redis_bytes_per_entity": round(statistics.fmean(used)),
         "redis_bytes_per_entity_largest": max(used),
+        "redis_value_bytes_per_entity": round(statistics.fmean(sum(map(len, each)) for each in values)),
         "redis_entities": len(keys),
         "redis_used_memory_mb": round(peak / 1e6, 1),
     }
