@@ -1,9 +1,9 @@
 """How fast windowed features are kept: ours against peers and a floor, on the same topic in the same run.
 
-``python -m tests.bench.bench_features [--quick] [--peers floor] [--profile FILE]``. Per card, count and sum over 10 m,
-1 h and 24 h of a million payments; then the uniform case, and how soon an event is readable. Ours is ``headrace run
-features`` with state durable in Redis; each peer runs in an environment of its own, the slow ones for a bounded time.
-The last line is one JSON object.
+``python -m tests.bench.bench_features [--quick] [--peers floor] [--profile FILE]``. Per card, count and sum over ten
+minutes, an hour and a day of a million payments; then the uniform case, and how soon an event is readable. Ours is
+``headrace run features`` with state durable in Redis; each peer runs in an environment of its own, the slow ones for a
+bounded time. The last line is one JSON object.
 """
 
 from __future__ import annotations
