@@ -23,6 +23,7 @@ from tests.bench.local_kafka import local_kafka, local_redis, say
 from tests.bench.payments import Payments, fill
 from tests.bench.peers import PEERS, run_peer
 from tests.bench.processes import Cost
+from tests.bench.timing import percentiles
 from tests.bench.uniform import measure_uniform
 
 
@@ -40,15 +41,12 @@ def measure_ours(kafka: str, redis_url: str, topic: str, payments: Payments, rou
             size = dict(redis_size(made))
         caught.append(found)
         say(f"ours {round_ + 1}/{rounds}: {line_of(found.cost)}, Redis {found.redis_cpu_s:.1f} s; proven right")
-    steps = sorted(step for each in caught for step in each.steps_ms)
-    cuts = statistics.quantiles(steps, n=100)
     return {
         **shown("ours", median_cost([each.cost for each in caught])),
         "ours_redis_cpu_s_per_100k": round(
             statistics.median(each.redis_cpu_s for each in caught) / payments.count * 100_000, 3
         ),
-        "catching_up_step_p50_ms": round(cuts[49], 1),
-        "catching_up_step_p99_ms": round(cuts[98], 1),
+        **percentiles("catching_up_step", [step for each in caught for step in each.steps_ms], digits=1),
         **size,
     }
 

@@ -88,7 +88,7 @@ def redis_size(made: Project) -> Mapping[str, float]:
     sampled = random.Random(1).sample(keys, min(_SAMPLED, len(keys)))
     pipeline = client.pipeline(transaction=False)
     for key in sampled:
-        pipeline.execute_command("MEMORY", "USAGE", key, "SAMPLES", 0)
+        pipeline.memory_usage(key, samples=0)
     used: list[Any] = pipeline.execute()
     for key in sampled:
         pipeline.hvals(key)

@@ -7,14 +7,12 @@ must contain it too. Sender, poller and delivery reports share one thread, so no
 
 from __future__ import annotations
 
-import gc
-import statistics
 import time
 import uuid
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
@@ -25,6 +23,7 @@ from streams.store.redis import RedisStore
 from tests.bench.card_features import Project, project, until
 from tests.bench.local_kafka import say
 from tests.bench.payments import PARTITIONS, Payments, Produced, fill
+from tests.bench.timing import percentiles, without_collections
 
 POLL_S = 0.001
 CHECK_EVERY = 500
@@ -67,24 +66,22 @@ def measure_freshness(kafka: str, redis_url: str, *, rate: int, seconds: float) 
         project(name, name, kafka=kafka, redis_url=redis_url) as made,
         made.store() as store,
         made.running(),
-        _without_collections(),
+        without_collections(),
     ):
         until(lambda: len(made.rows(store)) == PARTITIONS, _START_S, "every partition's row")
         due_s, seen = _send(made, store, records, rate)
     late_ms = [(seen.readable_s[number] - due_s[number]) * 1_000 for number in range(warm, len(records))]
-    cuts, polls = statistics.quantiles(late_ms, n=100), statistics.quantiles(seen.polls_s, n=100)
-    found = {
-        "freshness_p50_ms": round(cuts[49], 2),
-        "freshness_p99_ms": round(cuts[98], 2),
-        "freshness_max_ms": round(max(late_ms), 1),
+    fresh = percentiles("freshness", late_ms, digits=2)
+    polled = percentiles("freshness_poll", [each * 1_000 for each in seen.polls_s], digits=2)
+    say(f"freshness at {rate:,}/s: {fresh}, {polled}")
+    return {
+        **fresh,
+        "freshness_max_ms": round(max(late_ms), 2),
         "freshness_rate": rate,
         "freshness_events": len(late_ms),
         "freshness_cells_checked": seen.checked,
-        "freshness_poll_p50_ms": round(polls[49] * 1_000, 2),
-        "freshness_poll_p99_ms": round(polls[98] * 1_000, 2),
+        **polled,
     }
-    say(f"freshness at {rate:,}/s: p50 {cuts[49]:.1f} ms, p99 {cuts[98]:.1f} ms, every {polls[49] * 1_000:.1f} ms")
-    return found
 
 
 def _send(made: Project, store: RedisStore, records: Sequence[Produced], rate: int) -> tuple[Sequence[float], Seen]:
@@ -97,12 +94,7 @@ def _send(made: Project, store: RedisStore, records: Sequence[Produced], rate: i
         now_s = time.perf_counter()
         while sent < len(records) and due_s[sent] <= now_s:
             key, value = records[sent]
-            producer.produce(
-                made.topic,
-                value,
-                key=key,
-                on_delivery=lambda error, message, number=sent: seen.delivered(number, error, message),
-            )
+            producer.produce(made.topic, value, key=key, on_delivery=partial(seen.delivered, sent))
             sent += 1
         producer.poll(0)
         _look(made, store, records, seen)
@@ -134,15 +126,3 @@ def _check(made: Project, store: RedisStore, card: str, offset: int) -> None:
     [cells] = store.read(Question(cells=[(made.view.key, entity)]), timeout_ms=5_000).cells
     if not any(cell.position > offset for cell in cells.values()):
         raise ValueError(f"{card}: the row contains offset {offset}, its cell does not: {cells}")
-
-
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        gc.unfreeze()
