@@ -13,6 +13,7 @@ import json
 import statistics
 import sys
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from tests.bench.peers import PEERS, run_peer
 from tests.bench.processes import Cost
 from tests.bench.timing import percentiles
 from tests.bench.uniform import measure_uniform
+
+FRESH_RATE = 5_000
 
 
 def measure_ours(kafka: str, redis_url: str, topic: str, payments: Payments, rounds: int) -> dict[str, Any]:
@@ -75,6 +78,15 @@ def measure(kafka: str, redis_url: str, asked: argparse.Namespace) -> dict[str, 
     return {**ratios, **ours, **figures, "events": payments.count, "entities": payments.seen}
 
 
+def fresh(kafka: str, redis_url: str, seconds: float) -> Mapping[str, Any]:
+    """Return how soon events are readable; no figure, and the reason, where the role could not keep up."""
+    try:
+        return measure_freshness(kafka, redis_url, rate=FRESH_RATE, seconds=seconds)
+    except TimeoutError as error:
+        say(str(error))
+        return {"freshness_p50_ms": None, "freshness_p99_ms": None, "freshness_missing": str(error)}
+
+
 def shown(kind: str, cost: Cost) -> dict[str, Any]:
     """Return a cost as figures."""
     return {
@@ -114,7 +126,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="that a slow peer gets")
     parser.add_argument("--peers", nargs="*", choices=sorted(PEERS), default=list(PEERS))
     parser.add_argument("--uniform-events", type=int, default=300_000, help="of the uniform case; 0 leaves it out")
-    parser.add_argument("--fresh-seconds", type=float, default=60.0, help="of 5,000 events each; 0 leaves them out")
+    parser.add_argument("--fresh-seconds", type=float, default=60.0, help="at 5,000 events each; 0 leaves them out")
     parser.add_argument("--quick", action="store_true", help="one round of ours and the floor, and nothing else")
     parser.add_argument("--profile", type=Path, help="write a cProfile of our process there, and end")
     asked = parser.parse_args()

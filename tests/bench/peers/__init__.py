@@ -95,6 +95,9 @@ def environment(name: str) -> Path:
 def _run(kind: str, command: Sequence[str]) -> Cost:
     with tempfile.TemporaryDirectory() as folder:
         cost = run_measured(command, cwd=Path(folder), environment={"PYTHONPATH": str(FOLDER / "common")})
+    counted = cost.said.get("counted", [])
+    if any(count != cost.events for count in counted):
+        raise RuntimeError(f"cannot trust {kind}: expected {cost.events} events in each window, got {counted}")
     say(f"{kind}: {cost.events:,} events, {cost.per_s:,.0f}/s, {cost.cpu_s_per_100k:.2f} CPU s per 100k")
     return cost
 
