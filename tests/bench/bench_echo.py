@@ -29,6 +29,7 @@ from agents.transport.positions import hinted
 from streams.records import Partition, RecordBatch
 from streams.topics import TopicConfig
 from tests.bench.local_kafka import local_kafka, say
+from tests.bench.timing import without_collections
 
 LOW_LATENCY = {"fetch.queue.backoff.ms": 1, "fetch.wait.max.ms": 100, "socket.nagle.disable": True}
 WARM_S = 4.0
@@ -165,14 +166,12 @@ def measure(bootstrap: str, rate: int, seconds: float, rounds: int) -> dict[str,
         for client in clients.values():
             client.wait_until_answered(30)
             client.run(rate, WARM_S)
-        gc.collect()
-        gc.freeze()
-        gc.disable()
-        for round_ in range(rounds):
-            for kind, client in clients.items():
-                found = client.run(rate, seconds)
-                latencies[kind].append(found)
-                say(f"round {round_ + 1}/{rounds} {kind}: p50 {statistics.median(found):.2f} ms")
+        with without_collections():
+            for round_ in range(rounds):
+                for kind, client in clients.items():
+                    found = client.run(rate, seconds)
+                    latencies[kind].append(found)
+                    say(f"round {round_ + 1}/{rounds} {kind}: p50 {statistics.median(found):.2f} ms")
     finally:
         for client in clients.values():
             client.close()

@@ -1,8 +1,9 @@
 """How fast windowed features are kept: ours against peers and a floor, on the same topic in the same run.
 
-``python -m tests.bench.bench_features [--peers floor] [--profile FILE]``. Per card, count and sum over 10 min, 1 h and
-24 h of a million payments. Ours is ``headrace run features`` with state durable in Redis; each peer runs in an
-environment of its own, the slow ones for a bounded time. The last line is one JSON object.
+``python -m tests.bench.bench_features [--quick] [--peers floor] [--profile FILE]``. Per card, count and sum over ten
+minutes, an hour and a day of a million payments; then the uniform case, and how soon an event is readable. Ours is
+``headrace run features`` with state durable in Redis; each peer runs in an environment of its own, the slow ones for a
+bounded time. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -12,15 +13,21 @@ import json
 import statistics
 import sys
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.bench.card_features import project
 from tests.bench.catching_up import Caught, catch_up, prove, redis_size
+from tests.bench.freshness import measure_freshness
 from tests.bench.local_kafka import local_kafka, local_redis, say
 from tests.bench.payments import Payments, fill
 from tests.bench.peers import PEERS, run_peer
 from tests.bench.processes import Cost
+from tests.bench.timing import percentiles
+from tests.bench.uniform import measure_uniform
+
+FRESH_RATE = 5_000
 
 
 def measure_ours(kafka: str, redis_url: str, topic: str, payments: Payments, rounds: int) -> dict[str, Any]:
@@ -37,15 +44,12 @@ def measure_ours(kafka: str, redis_url: str, topic: str, payments: Payments, rou
             size = dict(redis_size(made))
         caught.append(found)
         say(f"ours {round_ + 1}/{rounds}: {line_of(found.cost)}, Redis {found.redis_cpu_s:.1f} s; proven right")
-    steps = sorted(step for each in caught for step in each.steps_ms)
-    cuts = statistics.quantiles(steps, n=100)
     return {
         **shown("ours", median_cost([each.cost for each in caught])),
         "ours_redis_cpu_s_per_100k": round(
             statistics.median(each.redis_cpu_s for each in caught) / payments.count * 100_000, 3
         ),
-        "catching_up_step_p50_ms": round(cuts[49], 1),
-        "catching_up_step_p99_ms": round(cuts[98], 1),
+        **percentiles("catching_up_step", [step for each in caught for step in each.steps_ms], digits=1),
         **size,
     }
 
@@ -67,7 +71,20 @@ def measure(kafka: str, redis_url: str, asked: argparse.Namespace) -> dict[str, 
             figures |= shown(kind, cost) | {f"{kind}_events": cost.events}
         if why is not None:
             figures[f"{name}_missing"] = why
+    figures |= measure_uniform(kafka, redis_url, count=asked.uniform_events) if asked.uniform_events else {}
+    figures |= (
+        measure_freshness(kafka, redis_url, rate=5_000, seconds=asked.fresh_seconds) if asked.fresh_seconds else {}
+    )
     return {**ratios, **ours, **figures, "events": payments.count, "entities": payments.seen}
+
+
+def fresh(kafka: str, redis_url: str, seconds: float) -> Mapping[str, Any]:
+    """Return how soon events are readable; no figure, and the reason, where the role could not keep up."""
+    try:
+        return measure_freshness(kafka, redis_url, rate=FRESH_RATE, seconds=seconds)
+    except TimeoutError as error:
+        say(str(error))
+        return {"freshness_p50_ms": None, "freshness_p99_ms": None, "freshness_missing": str(error)}
 
 
 def shown(kind: str, cost: Cost) -> dict[str, Any]:
@@ -108,8 +125,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of ours and the fast peers; the median counts")
     parser.add_argument("--seconds", type=float, default=60.0, help="that a slow peer gets")
     parser.add_argument("--peers", nargs="*", choices=sorted(PEERS), default=list(PEERS))
+    parser.add_argument("--uniform-events", type=int, default=300_000, help="of the uniform case; 0 leaves it out")
+    parser.add_argument("--fresh-seconds", type=float, default=60.0, help="at 5,000 events each; 0 leaves them out")
+    parser.add_argument("--quick", action="store_true", help="one round of ours and the floor, and nothing else")
     parser.add_argument("--profile", type=Path, help="write a cProfile of our process there, and end")
     asked = parser.parse_args()
+    if asked.quick:
+        asked.rounds, asked.peers, asked.uniform_events, asked.fresh_seconds = 1, ["floor"], 0, 0
     with local_kafka() as kafka, local_redis() as redis_url:
         if asked.profile is not None:
             profiled(kafka, redis_url, Payments(count=asked.events), asked.profile)

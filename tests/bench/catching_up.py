@@ -88,13 +88,17 @@ def redis_size(made: Project) -> Mapping[str, float]:
     sampled = random.Random(1).sample(keys, min(_SAMPLED, len(keys)))
     pipeline = client.pipeline(transaction=False)
     for key in sampled:
-        pipeline.execute_command("MEMORY", "USAGE", key, "SAMPLES", 0)
+        pipeline.memory_usage(key, samples=0)
     used: list[Any] = pipeline.execute()
+    for key in sampled:
+        pipeline.hvals(key)
+    values: list[Any] = pipeline.execute()
     peak = client.info("memory")["used_memory"]
     client.close()
     return {
         "redis_bytes_per_entity": round(statistics.fmean(used)),
         "redis_bytes_per_entity_largest": max(used),
+        "redis_value_bytes_per_entity": round(statistics.fmean(sum(map(len, each)) for each in values)),
         "redis_entities": len(keys),
         "redis_used_memory_mb": round(peak / 1e6, 1),
     }

@@ -6,14 +6,17 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 _TICKS_A_S = os.sysconf("SC_CLK_TCK")
 _LONGEST_END_S = 20.0
+_LONGEST_RUN_S = 600.0
+_ERRORS = "errors.log"
 
 
 def descent(pid: int) -> list[int]:
@@ -73,12 +76,12 @@ class Cost:
 def run_measured(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | None = None) -> Cost:
     """Run a process that says ``{"say": "begin"}`` and ``{"say": "end", "events": N, "seconds": S, ...}``, one a line.
 
-    It lives until its standard input ends, so that what it cost can be read.
+    It lives until its standard input ends, so that what it cost can be read; for ten minutes at most.
 
     Raises:
         RuntimeError: it ended before it said so.
     """
-    with _started(command, cwd, environment) as process:
+    with _started(command, cwd, environment) as process, _killed_after(_LONGEST_RUN_S, process):
         assert process.stdout is not None
         at_begin_s: float | None = None
         for line in process.stdout:
@@ -88,7 +91,10 @@ def run_measured(command: Sequence[str], *, cwd: Path, environment: Mapping[str,
             elif told.get("say") == "end" and at_begin_s is not None:
                 used_s = cpu_s(process.pid) - at_begin_s
                 return Cost(int(told["events"]), float(told["seconds"]), used_s, peak_rss_mb(process.pid), told)
-    raise RuntimeError(f"cannot measure {Path(command[1]).parent.name}: it ended with code {process.returncode}")
+    last = (cwd / _ERRORS).read_text(errors="replace").strip().splitlines()[-1:]
+    raise RuntimeError(
+        f"cannot measure {Path(command[1]).parent.name}: it ended early or did not end: {''.join(last)[:300]}"
+    )
 
 
 @contextmanager
@@ -96,16 +102,17 @@ def _started(
     command: Sequence[str], cwd: Path, environment: Mapping[str, str] | None
 ) -> Iterator[subprocess.Popen[str]]:
     """Run a process in a session of its own; its end is the end of all that it started."""
-    process = subprocess.Popen(
-        command,
-        cwd=cwd,
-        env={**os.environ, **(environment or {})},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=_log(cwd),
-        text=True,
-        start_new_session=True,
-    )
+    with (cwd / _ERRORS).open("ab") as errors:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
     try:
         yield process
     finally:
@@ -120,8 +127,14 @@ def _started(
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _log(folder: Path) -> IO[bytes]:
-    return (folder / "errors.log").open("ab")
+@contextmanager
+def _killed_after(seconds: float, process: subprocess.Popen[str]) -> Iterator[None]:
+    timer = threading.Timer(seconds, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _told(line: str) -> dict[str, Any]:

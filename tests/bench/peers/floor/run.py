@@ -1,20 +1,16 @@
 """The floor: a plain loop over a dict, librdkafka tuned, that keeps nothing.
 
 No state outlives it, no position is kept, nothing is late, duplicate or unusable: what a feature engine cannot be
-faster than in Python. Says what ``tests.bench.processes.run_measured`` reads.
+faster than in Python.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import time
 
 import msgspec
 from confluent_kafka import Consumer, TopicPartition
-
-MINUTE_MS = 60_000
+from meter import WINDOWS_MS, arguments, finish, tell
 
 
 class Payment(msgspec.Struct, gc=False):
@@ -27,17 +23,13 @@ class Payment(msgspec.Struct, gc=False):
 
 def main() -> None:
     """Fold the topic to its end."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kafka", required=True)
-    parser.add_argument("--topic", required=True)
-    parser.add_argument("--events", type=int, required=True)
-    asked = parser.parse_args()
+    asked = arguments()
     tuned = {"queued.min.messages": 400_000, "fetch.queue.backoff.ms": 5}
     consumer = Consumer({"bootstrap.servers": asked.kafka, "group.id": "floor", "enable.auto.commit": False, **tuned})
     partitions = consumer.list_topics(asked.topic, timeout=10).topics[asked.topic].partitions
     consumer.assign([TopicPartition(asked.topic, index, 0) for index in partitions])
     decode = msgspec.json.Decoder(Payment).decode
-    windows = [(10 * MINUTE_MS, {}), (60 * MINUTE_MS, {}), (1440 * MINUTE_MS, {})]  # length, cells
+    windows: list[tuple[int, dict[tuple[str, int], list[float]]]] = [(length, {}) for length in WINDOWS_MS]
     tell(say="begin")
     begun_s, seen = time.perf_counter(), 0
     while seen < asked.events:
@@ -56,14 +48,7 @@ def main() -> None:
         seen += len(messages)
     seconds = time.perf_counter() - begun_s
     counted = [sum(cell[0] for cell in cells.values()) for _, cells in windows]
-    tell(say="end", events=seen, seconds=seconds, counted=counted, cells=sum(len(cells) for _, cells in windows))
-    sys.stdin.read()
-
-
-def tell(**said: object) -> None:
-    """Say one object to whoever measures."""
-    sys.stdout.write(json.dumps(said) + "\n")
-    sys.stdout.flush()
+    finish(seen, seconds, counted=counted, cells=sum(len(cells) for _, cells in windows))
 
 
 if __name__ == "__main__":
