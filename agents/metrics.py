@@ -21,6 +21,7 @@ TABLE: tuple[tuple[str, _Kind, tuple[str, ...], str], ...] = (
     ("rewinds_total", Counter, ("role",), "times a partition was read again from its row's position"),
     ("store_waits_total", Counter, ("role",), "times a role waited for a store that did not answer"),
     ("log_waits_total", Counter, ("role",), "times a role waited for a log that did not acknowledge"),
+    ("partition_paused", Gauge, ("role", "topic", "partition", "reason"), "1 while a partition stands still, and why"),
     ("batch_seconds", Histogram, ("role",), "time to apply one record batch"),
     ("assigned_partitions", Gauge, ("role",), "partitions that this process works on"),
     ("requests_total", Counter, ("model", "status", "reason"), "scoring requests by outcome"),

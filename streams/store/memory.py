@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streams.store import (
+    GONE,
     Answer,
     Cell,
     Link,
@@ -83,6 +84,9 @@ class MemoryStore:
                 cells[entity].pop(field, None)
                 if not cells[entity]:
                     del cells[entity]
+        if link.fresh == GONE:
+            del self._rows[link.key.fold][field]
+            return True
         self._rows[link.key.fold][field] = StoredRow(link.row or held.row, link.fresh)
         return True
 
