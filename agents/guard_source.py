@@ -48,7 +48,7 @@ class SourceGuard:
         return accepted
 
     def poisoned(self, partition: Partition, offset: int) -> PartitionPaused:
-        """Return the refusal of a partition at the offset that tripped its breaker; `admit` repeats it until resumed."""
+        """Return the refusal of a partition whose breaker tripped at an offset; `admit` repeats it until resumed."""
         topic, index = partition.topic, partition.index
         pause = PartitionPaused(
             "poison",
@@ -63,15 +63,13 @@ class SourceGuard:
         """Return the refusal of a partition whose copies ``topic`` did not take."""
         pause = PartitionPaused(
             reason,
-            f"cannot go on: {partition.topic}[{partition.index}]: expected {topic} to take what goes aside, got: {error}; "
-            "a missing topic is created by `headrace run`; the partition waits and tries again",
+            f"cannot go on: {partition.topic}[{partition.index}]: expected {topic} to take what goes aside, got: "
+            f"{error}; a missing topic is created by `headrace run`; the partition waits and tries again",
         )
         self._unsent[partition] = (topic, pause)
         return pause
 
-    async def _fault(
-        self, given: Assigned, rows: Sequence[StoredRow | None], source: Pointer | None
-    ) -> Fault | None:
+    async def _fault(self, given: Assigned, rows: Sequence[StoredRow | None], source: Pointer | None) -> Fault | None:
         log, partition = self._context.log, given.partition
         policy = "delete" if partition.topic in self._plain else await log.cleanup_policy(partition.topic)
         if "compact" not in policy:

@@ -136,7 +136,7 @@ class _ViewCheck:
         self.view = view
         held = stored.rows.get(partition.field)
         row = Row(next=0, first=0) if held is None else held.row
-        self._found = PartitionAudit(view.name, partition.topic, partition.index, row, end)
+        self._found = _begun(view.name, partition, row, end)
         self._engine = Engine(view)
         self._widest = max(self._engine.layout.series, key=lambda each: each.grid_ms * each.span_tiles)
         self._replayed = Remembered(self._engine, row.first)
@@ -194,7 +194,7 @@ class _IntakeCheck:
     def __init__(self, store: OnlineStore, partition: Partition, end: int) -> None:
         [held] = store.read_rows([RowKey(intakes.FOLD, partition)])
         row = Row(next=0, first=0) if held is None else held.row
-        self._found = PartitionAudit(intakes.FOLD, partition.topic, partition.index, row, end)
+        self._found = _begun(intakes.FOLD, partition, row, end)
         self._replayed = Row(next=row.first, first=row.first)
         self.span = (row.first, row.next)
 
@@ -211,6 +211,14 @@ class _IntakeCheck:
         if self._found.audited:
             _compare_rows(self._found, self._replayed)
         return self._found
+
+
+def _begun(view: str, partition: Partition, row: Row, end: int) -> PartitionAudit:
+    """Return a finding that knows of what was lost and accepted; a replay adds what else there is."""
+    found = PartitionAudit(view, partition.topic, partition.index, row, end, lost=row.lost)
+    if row.lost:
+        found.problems.append(f"{row.lost} records lost, accepted by `headrace repair`")
+    return found
 
 
 def _replay(

@@ -17,6 +17,9 @@ from streams.records import LOG_APPEND_TIME, Partition, Record, RecordBatch
 FOLD = "intake"
 """The fold of every topic's decoding: its rows say how far dead letters were written."""
 
+FUTURE_TIME = "future_time"
+"""The one dead-letter reason that is not about a record's bytes."""
+
 FUTURE_MS = 5 * 60_000
 """How far ahead of the broker's clock an event may be. Without a broker's clock nothing is judged."""
 
@@ -114,7 +117,7 @@ class Intake:
         at_ms = self.decoder.at_ms(event)
         if limit is not None and at_ms > limit:
             raise DecodeError(
-                "future_time",
+                FUTURE_TIME,
                 f"$.{self.event.at}",
                 f"cannot take {self.event.name}: expected a time up to {limit} (the broker's + 5 min), got {at_ms}",
             )

@@ -103,9 +103,7 @@ def _of_topic(partition: Partition, source: Pointer | None, policy: str) -> tupl
     return None
 
 
-def _of_rows(
-    rows: Sequence[StoredRow | None], bounds: tuple[int, int], *, was_read: bool
-) -> tuple[str, str] | None:
+def _of_rows(rows: Sequence[StoredRow | None], bounds: tuple[int, int], *, was_read: bool) -> tuple[str, str] | None:
     if rows[0] is None and was_read:
         return "no_rows", "expected the rows of records already read, got a store that knows nothing of them"
     (first, end), positions = bounds, [stored.row.next for stored in rows if stored is not None]

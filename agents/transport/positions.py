@@ -5,7 +5,9 @@ from __future__ import annotations
 from agents.transport import Assigned, StartAt
 from definitions.errors import HeadraceError
 
-RESOLVED_BY = "restore the topic, run `headrace repair {topic}`, or begin anew under another namespace (HEADRACE_NAMESPACE)"
+RESOLVED_BY = (
+    "restore the topic, run `headrace repair {topic}`, or begin anew under another namespace (HEADRACE_NAMESPACE)"
+)
 
 
 class PositionOutsideLog(HeadraceError):  # noqa: N818  # a state of the world
