@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -121,26 +122,24 @@ class DeadLetterDesk:
             if case.letter.id in arrived
         ]
         await self._mark(done)
-        mine = await self._begun([case.letter for case in chosen if case.letter.id not in arrived], sources)
+        mine = await self._begun([case for case in chosen if case.letter.id not in arrived], sources)
         return [*done, *await self._published(mine, value_of)]
 
-    async def _begun(self, letters: Sequence[Letter], sources: Mapping[int, Partition]) -> list[Letter]:
+    async def _begun(self, cases: Sequence[Case], sources: Mapping[int, Partition]) -> list[Letter]:
         """Mark letters as being replayed; return those that nobody else began to replay at the same time."""
-        if not letters:
+        if not cases:
             return []
-        await self._log.create_topics([self._handled])
-        handled = await self._log.partitions(self._handled.name)
-        seen = dict(zip(handled, await self._log.ends(handled), strict=True))
         places = list(sources.values())
         ends = dict(zip(sources, await self._log.ends(places), strict=True))
         token = uuid.uuid4().hex
         await self._mark(
-            [self._new(each, REPLAYING, token=token, begin=ends.get(each.partition, 0)) for each in letters]
+            [self._new(case.letter, REPLAYING, token=token, begin=ends.get(case.letter.partition, 0)) for case in cases]
         )
-        first: dict[str, str] = {}
-        for mark in await self._marks(seen):
-            first.setdefault(mark.letter, mark.token)
-        return [letter for letter in letters if first.get(letter.id) == token]
+        marks: dict[str, list[Mark | None]] = defaultdict(lambda: [None])
+        for mark in await self._marks():
+            marks[mark.letter].append(mark)
+        # Mine has to be the one that follows what was known when the letter was chosen.
+        return [case.letter for case in cases if _follower(marks[case.letter.id], case.mark).token == token]
 
     async def _published(
         self, letters: Sequence[Letter], value_of: Callable[[Letter, Original], Original]
@@ -183,8 +182,8 @@ class DeadLetterDesk:
                 found.setdefault(replay.letter, record.offset())
         return {case.letter.id: found[case.letter.id] for case in cases if case.mark and case.letter.id in found}
 
-    async def _marks(self, firsts: Mapping[Partition, int] | None = None) -> list[Mark]:
-        records = await read_topic(self._log, await self._log.partitions(self._handled.name), firsts=firsts)
+    async def _marks(self) -> list[Mark]:
+        records = await read_topic(self._log, await self._log.partitions(self._handled.name))
         return [mark for _, record in records if (mark := read_mark(record)) is not None]
 
     async def _mark(self, marks: Sequence[Mark]) -> None:
@@ -201,6 +200,12 @@ class DeadLetterDesk:
 
     def _new(self, letter: Letter, state: str, **told: str | int) -> Mark:
         return Mark(letter=letter.id, state=state, at_ms=self._log.now_ms(), **told)  # type: ignore[arg-type]
+
+
+def _follower(marks: Sequence[Mark | None], known: Mark | None) -> Mark:
+    """Return the mark behind the known one; the oldest there is, where compaction took that away."""
+    [follower, *_] = [mark for mark in marks[marks.index(known) + 1 if known in marks else 0 :] if mark is not None]
+    return follower
 
 
 def _replay_header(letter: Letter) -> tuple[str, bytes]:

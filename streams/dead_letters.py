@@ -26,7 +26,8 @@ header                what it says
 ====================  ==============================================================================================
 
 The dead-letter topic is never rewritten. What was done about a letter is a `Mark` in ``<topic>.dlq.handled``, keyed by
-the letter's id and compacted: no mark is gone before its letter, and readers of letters see only letters. A record that was replayed carries `REPLAY_HEADER`.
+the letter's id and compacted: no mark is gone before its letter, and readers of letters see only letters. A record that
+was replayed carries `REPLAY_HEADER`.
 """
 
 from __future__ import annotations

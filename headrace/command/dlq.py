@@ -121,7 +121,7 @@ def replay_command(  # noqa: PLR0913, PLR0917  # a command's options
         if given is not None and len(chosen) != 1:
             raise UsageError(f"cannot replay: --with: expected one letter, got {len(chosen)}; name it")
 
-        def value_of(letter: Letter, original: Original) -> Original:
+        def value_of(_: Letter, original: Original) -> Original:
             value = original.value if given is None else given
             key = original.key if original.key is not None else key_of(event, value or b"")
             return Original(key, value, original.headers)
@@ -150,7 +150,7 @@ def replay_command(  # noqa: PLR0913, PLR0917  # a command's options
 
 
 @group.command("discard")
-def discard_command(  # noqa: PLR0913, PLR0917
+def discard_command(  # noqa: PLR0913
     context: typer.Context,
     topic: Topic,
     places: Places = None,
@@ -182,7 +182,7 @@ def resume_command(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Let a partition that is full of poison be read on: what it holds by now may be dead, what comes is judged anew."""
+    """Let a partition that is full of poison be read on: what it holds by now may be dead."""
 
     async def done(session: Session) -> int:
         found = {each.index: each for each in await session.log.partitions(event_of(session.app, topic).topic)}

@@ -22,7 +22,7 @@ def test_a_position_inside_the_log_is_taken(position: int) -> None:
 def test_a_position_outside_the_log_is_refused_with_what_to_do(position: int) -> None:
     with pytest.raises(
         PositionOutsideLog,
-        match=rf"cannot resume: t\[3\]: expected .* 5\.\.9, got {position}; restore the topic, run `headrace repair t`, or",
+        match=rf"cannot resume: t\[3\]: expected .* 5\.\.9, got {position}; restore the topic, run `head",
     ):
         inside_log(given(5, 9), position)
 
