@@ -126,19 +126,16 @@ def replay_command(  # noqa: PLR0913, PLR0917  # a command's options
             key = original.key if original.key is not None else key_of(event, value or b"")
             return Original(key, value, original.headers)
 
-        decoder = EventDecoder(event)
-        refused = {
-            case.letter.id: why
-            for case in chosen
-            if (why := _refusal(decoder, value_of(case.letter, original_of(case.letter, session.artefacts)).value))
+        values = {
+            case.letter.id: value_of(case.letter, original_of(case.letter, session.artefacts)).value for case in chosen
         }
+        refused = _refusals(EventDecoder(event), values)
         takes = [case for case in chosen if anyway or case.letter.id not in refused]
         marks = [] if dry_run else await desk.replay(takes, value_of)
         still = [f"{case.letter.place}: {refused[case.letter.id]}" for case in chosen if case not in takes]
         return takes, still, len(marks)
 
-    voice = Voice(as_json)
-    takes, still, replayed = _on(context, done)
+    voice, (takes, still, replayed) = Voice(as_json), _on(context, done)
     voice.say(f"{topic}: {len(takes)} to replay" if dry_run else f"{topic}: replayed {replayed}")
     for line in still:
         voice.say(f"still dead: {line}")
@@ -241,12 +238,15 @@ def _bytes_of(file: Path) -> bytes:
         raise UsageError(f"cannot replay: {file}: {error.strerror}") from error
 
 
-def _refusal(decoder: EventDecoder, value: bytes | None) -> str | None:
-    try:
-        decoder.decode(value)
-    except DecodeError as error:
-        return str(error)
-    return None
+def _refusals(decoder: EventDecoder, values: Mapping[str, bytes | None]) -> dict[str, str]:
+    """Return why the definition in force refuses values, for those that it does."""
+    refused: dict[str, str] = {}
+    for name, value in values.items():
+        try:
+            decoder.decode(value)
+        except DecodeError as error:
+            refused[name] = str(error)
+    return refused
 
 
 def _group(topic: str, reason: str, state: str, cases: Sequence[Case]) -> Mapping[str, Any]:
