@@ -91,7 +91,7 @@ def export_row(metrics: Metrics, chain: Chain[Any]) -> None:
     partition, row = chain.key.partition, chain.row
     labels = {"fold": chain.key.fold, "topic": partition.topic, "partition": str(partition.index)}
     metrics.set("row_next_offset", row.next, **labels)
-    for tally in TALLIES:
+    for tally in (*TALLIES, "lost"):
         metrics.set("row_records", getattr(row, tally), **labels, tally=tally)
 
 

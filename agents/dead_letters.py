@@ -2,8 +2,7 @@
 
 A copy has the key, the bytes and the headers of its source, and headers that say where it was and why it is here. The
 source position is its id: a copy that was sent twice, because a worker died in between, is recognised by it. What its
-topic has no room for lies in the artefact store, and ``dlq.digest``, ``dlq.key_digest`` or ``dlq.headers_digest`` (a
-JSON array of name and base64) says where.
+topic has no room for lies in the artefact store, and a header says where. `streams.dead_letters` has the table.
 """
 
 from __future__ import annotations
@@ -17,12 +16,13 @@ import msgspec
 from agents.context import RoleContext
 from agents.transport import Headers
 from definitions.declared import EventDefinition, Source
+from definitions.identity import event_digest
 from streams import topics
 from streams.artefacts import ArtefactStore
-from streams.intake import DeadLetter
-from streams.records import Record, RecordBatch, headers_of
+from streams.dead_letters import ADMIT, DECODE, printable, replay_of
+from streams.intake import FUTURE_TIME, DeadLetter
+from streams.records import Partition, Record, RecordBatch, headers_of
 
-_LARGEST_MESSAGE_BYTES = 512
 _HEADER_BYTES = 10  # what a header's lengths take, at most
 
 
@@ -33,6 +33,8 @@ class _Copy:
     key: bytes | None
     value: bytes | None
     headers: Headers
+    kept: Headers
+    """What says where in the artefact store the rest lies."""
 
 
 class DeadLetters:
@@ -41,29 +43,53 @@ class DeadLetters:
     def __init__(self, app: str, context: RoleContext) -> None:
         self._app = app.encode()
         self._context = context
+        self._taken: dict[Partition, set[int]] = {}
+        """Offsets whose letters were acknowledged while another one of their batch was not."""
 
     async def send(self, event: EventDefinition, batch: RecordBatch, dead: Sequence[DeadLetter]) -> None:
-        """Return when every letter is acknowledged.
+        """Return when every letter is acknowledged. Those that were, in an attempt before, are not sent again.
 
         Raises:
             LogUnavailable: one was not, in time.
         """
-        records = _records_at(batch, [letter.offset for letter in dead])
-        await _acknowledged([self._send(event, batch, *each) for each in zip(dead, records, strict=True)])
+        if not dead:
+            return
+        taken = self._taken.setdefault(batch.partition, set())
+        letters = [letter for letter in dead if letter.offset not in taken]
+        records = _records_at(batch, [letter.offset for letter in letters])
+        sent = [self._send(event, batch, *each) for each in zip(letters, records, strict=True)]
+        results = await asyncio.gather(*sent, return_exceptions=True)
+        refused = [each for each in results if isinstance(each, BaseException)]
+        if refused:
+            taken |= {letter.offset for letter, each in zip(letters, results, strict=True) if isinstance(each, int)}
+            raise refused[0]
+        del self._taken[batch.partition]
 
     def _send(self, event: EventDefinition, batch: RecordBatch, letter: DeadLetter, record: Record) -> Awaitable[int]:
         copy = _fitting("dlq", record, topics.value_room(event), self._context.artefacts)
         topic = topics.dead_letters(self._context.namespace, batch.partition.topic)
-        headers = [*copy.headers, *self._headers(batch, letter, record)]
+        headers = [*copy.headers, *self._headers(event, batch, letter, record), *copy.kept]
         return self._context.log.producer().produce(topic, copy.value, key=copy.key, headers=headers)
 
-    def _headers(self, batch: RecordBatch, letter: DeadLetter, record: Record) -> list[tuple[str, bytes]]:
+    def _headers(
+        self, event: EventDefinition, batch: RecordBatch, letter: DeadLetter, record: Record
+    ) -> list[tuple[str, bytes]]:
+        replay = replay_of(record)
+        first_seen_ms = record.timestamp()[1] if replay is None else replay.first_seen_ms
+        origin = [] if replay is None else [("dlq.origin", printable(replay.origin))]
         return [
             *_source("dlq", batch, record),
+            ("dlq.topic_id", batch.partition.topic_id.encode()),
             ("dlq.reason", letter.reason.encode()),
-            ("dlq.path", _printable(letter.path)),
-            ("dlq.message", _printable(letter.message)),
+            ("dlq.stage", (ADMIT if letter.reason == FUTURE_TIME else DECODE).encode()),
+            ("dlq.path", printable(letter.path)),
+            ("dlq.message", printable(letter.message)),
             ("dlq.app", self._app),
+            ("dlq.event", event.name.encode()),
+            ("dlq.version", event_digest(event).encode()),
+            ("dlq.attempts", str(1 if replay is None else replay.attempts + 1).encode()),
+            ("dlq.first_seen", str(first_seen_ms).encode()),
+            *origin,
         ]
 
 
@@ -86,7 +112,9 @@ class LateRecords:
         copy = _fitting("late", record, topics.value_room(source.event), self._context.artefacts)
         topic = topics.late_records(self._context.namespace, batch.partition.topic)
         why = [*_source("late", batch, record), ("late.view", source.key.encode()), ("late.app", self._app)]
-        return self._context.log.producer().produce(topic, copy.value, key=copy.key, headers=[*copy.headers, *why])
+        return self._context.log.producer().produce(
+            topic, copy.value, key=copy.key, headers=[*copy.headers, *why, *copy.kept]
+        )
 
 
 def _fitting(prefix: str, record: Record, value_room: int, artefacts: ArtefactStore) -> _Copy:
@@ -103,7 +131,7 @@ def _fitting(prefix: str, record: Record, value_room: int, artefacts: ArtefactSt
         if key is not None:
             kept.append((f"{prefix}.key_digest", artefacts.put(key).encode()))
         key, headers = None, ()
-    return _Copy(key, value, [*headers, *kept])
+    return _Copy(key, value, headers, kept)
 
 
 def _records_at(batch: RecordBatch, offsets: Sequence[int]) -> list[Record]:
@@ -120,11 +148,6 @@ def _source(prefix: str, batch: RecordBatch, record: Record) -> list[tuple[str, 
         (f"{prefix}.offset", str(record.offset()).encode()),
         (f"{prefix}.timestamp", str(record.timestamp()[1]).encode()),
     ]
-
-
-def _printable(text: str) -> bytes:
-    shown = "".join(each if each.isprintable() else "?" for each in text)
-    return shown.encode("utf-8", "replace")[:_LARGEST_MESSAGE_BYTES].decode("utf-8", "ignore").encode()
 
 
 async def _acknowledged(sent: Sequence[Awaitable[int]]) -> None:

@@ -18,13 +18,16 @@ from msgspec.structs import replace
 from agents.advance_rows import NoCells, export_row
 from agents.context import RoleContext
 from agents.dead_letters import DeadLetters, LateRecords
-from agents.transport import Assigned, CommitPolicy, StartAt, Subscription
+from agents.guard_source import SourceGuard
+from agents.transport import Assigned, CommitPolicy, LogUnavailable, StartAt, Subscription
 from definitions.declared import AppDefinition, Source
 from streams import intake as intakes
+from streams import topics
+from streams.breaker import Breaker
 from streams.cells import CellState
 from streams.chain import Advance, Chain, commit_together
 from streams.engine import Engine, advance_intake
-from streams.errors import ChainBroken, Gap, StoreError
+from streams.errors import ChainBroken
 from streams.intake import DecodedBatch, Intake
 from streams.records import Partition, RecordBatch
 from streams.store import Question, Row, RowKey, StoredRow
@@ -71,6 +74,7 @@ class _Open:
     waiting: Sequence[RowKey]
     """Rows of views that have not been started, see `FeaturesRole.open`."""
     sweeps: _Sweeps
+    breaker: Breaker
 
     @property
     def chains(self) -> list[Chain[None] | Chain[CellState]]:
@@ -98,6 +102,7 @@ class FeaturesRole:
         }
         self._dead_letters = DeadLetters(app.name, context)
         self._late_records = LateRecords(app.name, context)
+        self._guard = SourceGuard(context)
         self._open: dict[Partition, _Open] = {}
 
     def subscription(self) -> Subscription:
@@ -111,26 +116,21 @@ class FeaturesRole:
         A view that waits in one partition of a topic is not begun in another: it waits in all, or in none.
 
         Raises:
-            StoreError: the group has read this partition, but the store knows nothing of it.
-            Gap: records that the rows do not contain are no longer in the log.
+            PartitionPaused: what the store knows does not fit the log, or the partition was paused before and still is.
         """
         topic, partition = self._topics[given.partition.topic], given.partition
         intake_key = RowKey(intakes.FOLD, partition)
         keys = [intake_key, *(RowKey(engine.source.key, partition) for engine in topic.engines)]
         found = self._context.store.read_rows(keys)
+        accepted = await self._guard.admit(given, found)
         if given.committed is None:
             waiting = self._waiting_elsewhere(keys)
             found = [
                 self._started(key, given) if row is None and key.fold not in waiting else row
                 for key, row in zip(keys, found, strict=True)
             ]
-        if found[0] is None:
-            raise StoreError(
-                f"cannot go on: {partition.topic}[{partition.index}]: expected the rows of {given.committed} records "
-                "already read, got an empty store; restore it, or begin anew under another namespace"
-            )
-        opened = self._opened(topic, intake_key, found[0], found[1:])
-        _check_in_log(opened.position, given)
+        assert found[0] is not None  # noqa: S101  # the guard refuses a partition that was read and has no rows
+        opened = self._opened(topic, intake_key, found[0], found[1:], Breaker(accepted))
         self._open[partition] = opened
         self._export(opened)
         return opened.position
@@ -149,7 +149,14 @@ class FeaturesRole:
     def _started(self, key: RowKey, given: Assigned) -> StoredRow:
         return self._context.store.create_row(key, Row(next=given.first, first=given.first))
 
-    def _opened(self, topic: _Topic, intake_key: RowKey, intake: StoredRow, found: Sequence[StoredRow | None]) -> _Open:
+    def _opened(
+        self,
+        topic: _Topic,
+        intake_key: RowKey,
+        intake: StoredRow,
+        found: Sequence[StoredRow | None],
+        breaker: Breaker,
+    ) -> _Open:
         store, partition = self._context.store, intake_key.partition
         folds: list[tuple[Engine, Chain[CellState]]] = []
         waiting: list[RowKey] = []
@@ -161,17 +168,31 @@ class FeaturesRole:
             else:
                 folds.append((engine, Chain(store, key, stored, engine.codec)))
         sweeps = _Sweeps(deque(Sweep(store, *fold) for fold in folds), intake.row.next + RECORDS_A_SWEEP)
-        return _Open(topic, Chain(store, intake_key, intake, NoCells()), folds, waiting, sweeps)
+        return _Open(topic, Chain(store, intake_key, intake, NoCells()), folds, waiting, sweeps, breaker)
 
     async def apply(self, batch: RecordBatch) -> None:
-        """Make the batch part of every row on its partition: what goes aside first, then all rows in one round trip."""
+        """Make the batch part of every row on its partition: what goes aside first, then all rows in one round trip.
+
+        Raises:
+            PartitionPaused: most of its records are dead, all before the one that says so applied; or what has to go
+                aside was not taken.
+        """
         opened = self._open[batch.partition]
         decoded = opened.topic.intake.read(batch)
+        tripped = opened.breaker.judge(decoded.between(opened.intake.row.next, decoded.next))
+        if tripped is not None:
+            batch = batch.before(tripped)
+            decoded = opened.topic.intake.read(batch)
+        await self._applied(opened, batch, decoded)
+        if tripped is not None:
+            raise self._guard.poisoned(batch.partition, tripped)
+
+    async def _applied(self, opened: _Open, batch: RecordBatch, decoded: DecodedBatch) -> None:
         advances = [*await self._taken_in(opened, batch, decoded)]
         for engine, chain in opened.folds:
             applied = engine.apply(chain.row, chain.load, decoded)
             if applied.row is not chain.row:
-                await self._late_records.send(engine.source, batch, applied.too_late)
+                await self._send_late(engine.source, batch, applied.too_late)
                 advances.append(Advance(chain, applied.row, applied.changed))
         commit_together(self._context.store, advances)
         if batch.next >= opened.sweeps.next:
@@ -192,12 +213,23 @@ class FeaturesRole:
         if row is chain.row:
             return ()
         dead = [letter for letter in decoded.dead if letter.offset >= chain.row.next]
-        await self._dead_letters.send(opened.topic.intake.event, batch, dead)
+        try:
+            await self._dead_letters.send(opened.topic.intake.event, batch, dead)
+        except LogUnavailable as error:
+            name = topics.dead_letters(self._context.namespace, batch.partition.topic)
+            raise self._guard.unsent(batch.partition, "dead_letters", name, error) from error
         metrics, topic = self._context.metrics, batch.partition.topic
         metrics.count("events_decoded_total", row.applied - chain.row.applied, topic=topic)
         for letter in dead:
             metrics.count("dead_letters_total", topic=topic, reason=letter.reason)
         return (Advance(chain, row),)
+
+    async def _send_late(self, source: Source, batch: RecordBatch, offsets: Sequence[int]) -> None:
+        try:
+            await self._late_records.send(source, batch, offsets)
+        except LogUnavailable as error:
+            name = topics.late_records(self._context.namespace, batch.partition.topic)
+            raise self._guard.unsent(batch.partition, "late_records", name, error) from error
 
     async def reached_end(self, partition: Partition, end: int, broker_ms: int) -> None:
         """Raise what the rows at the end are applied through: a link of each chain, so a store gone back is noticed.
@@ -227,15 +259,6 @@ class FeaturesRole:
     def _export(self, opened: _Open) -> None:
         for chain in opened.chains:
             export_row(self._context.metrics, chain)
-
-
-def _check_in_log(position: int, given: Assigned) -> None:
-    if not given.first <= position <= given.end:
-        partition = given.partition
-        raise Gap(
-            f"cannot go on: {partition.topic}[{partition.index}]: expected offset {position} in the log, "
-            f"got {given.first} to {given.end}; restore the topic, or begin anew under another namespace"
-        )
 
 
 def _tell_waiting(source: Source, partition: Partition) -> None:

@@ -33,15 +33,19 @@ async def host(log: Log, role: Role, *, stop: asyncio.Event, metrics: Metrics, d
     runner = Runner(member, role, metrics)
     stopped = asyncio.ensure_future(stop.wait())
     driven = asyncio.ensure_future(_joined_and_driven(log, role, member, runner, stop))
+    failed = asyncio.ensure_future(runner.failed())
     left_s = drain_s
     try:
-        await asyncio.wait({stopped, driven}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({stopped, driven, failed}, return_when=asyncio.FIRST_COMPLETED)
         runner.end()
         if not driven.done():
             left_s = await _drained(driven, drain_s)
         if driven.done() and not driven.cancelled():
             await driven
+        if failed.done():
+            await failed
     finally:
+        await _ended(failed)
         await _ended(stopped)
         await _ended(driven)
         await member.stop(max(_LEAVE_S, left_s))

@@ -23,6 +23,7 @@ TABLE: tuple[tuple[str, _Kind, tuple[str, ...], str], ...] = (
     ("log_waits_total", Counter, ("role",), "times a role waited for a log that did not acknowledge"),
     ("registry_waits_total", Counter, ("role",), "times a role waited for a schema registry that did not answer"),
     ("cells_removed_total", Counter, ("fold",), "cells removed because no question needs them any more"),
+    ("partition_paused", Gauge, ("role", "topic", "partition", "reason"), "1 while a partition stands still, and why"),
     ("batch_seconds", Histogram, ("role",), "time to apply one record batch"),
     ("assigned_partitions", Gauge, ("role",), "partitions that this process works on"),
     ("requests_total", Counter, ("model", "status", "reason"), "scoring requests by outcome"),

@@ -76,6 +76,22 @@ def heartbeat_check(registry: CollectorRegistry, namespace: str, role: str, *, n
     return check
 
 
+def paused_check(registry: CollectorRegistry, namespace: str, role: str) -> Check:
+    """Return the check that no partition of a role stands still; it names those that do, and why."""
+
+    def check() -> str | None:
+        paused = sorted(
+            "{topic}[{partition}] {reason}".format_map(sample.labels)
+            for metric in registry.collect()
+            for sample in metric.samples
+            if sample.name == "headrace_partition_paused" and sample.value
+            if (sample.labels["namespace"], sample.labels["role"]) == (namespace, role)
+        )
+        return f"paused: {', '.join(paused)}; the log says which command resolves it" if paused else None
+
+    return check
+
+
 _SILENCE_S = 30.0
 
 

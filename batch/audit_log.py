@@ -9,14 +9,14 @@ cells, and each cell is compared with a replay up to its own position.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 
 from batch.context import Tell, tell_nobody
+from batch.findings import Audit, PartitionAudit, begun, can_begin, compare_rows, difference
 from batch.history import History
 from definitions.declared import AppDefinition, Source
 from streams import intake as intakes
-from streams.cells import COUNTED, ORIGIN, TILE, CellState, SeriesLayout
 from streams.codecs import Schemas
 from streams.engine import Engine, advance_intake
 from streams.entities import RESERVED
@@ -26,58 +26,7 @@ from streams.replay import Remembered
 from streams.retention import Retention
 from streams.store import Cell, OnlineStore, Question, Row, RowKey, StoredRow
 
-TALLIES = ("applied", "late", "duplicate", "too_late", "no_entity", "dead")
-
 _CELLS_A_READ = 500
-
-
-@dataclass(slots=True)
-class PartitionAudit:
-    """What was found of one view, or of the intake, in one partition."""
-
-    view: str
-    """The view's name, or ``intake``."""
-    topic: str
-    partition: int
-    row: Row
-    end: int
-    """Offset that the log's next record gets; ``end - row.next`` records are not applied yet."""
-    lost: int = 0
-    counted_twice: int = 0
-    audited: bool = True
-    """False where the log no longer holds what the row accounts for."""
-    problems: list[str] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, object]:
-        """Return the finding under the names of the command's answer."""
-        tallies = {name: getattr(self.row, name) for name in TALLIES}
-        place = {"view": self.view, "topic": self.topic, "partition": self.partition}
-        reach = {"next": self.row.next, "end": self.end, "lost": self.lost, "counted_twice": self.counted_twice}
-        return {**place, "read": self.row.read, **tallies, **reach, "problems": self.problems}
-
-
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """All findings. Views first, in order of declaration, then the intakes."""
-
-    views: Sequence[PartitionAudit]
-    intakes: Sequence[PartitionAudit]
-
-    @property
-    def lost(self) -> int:
-        """How many events are missing from some state or tally."""
-        return sum(each.lost for each in self.views)
-
-    @property
-    def counted_twice(self) -> int:
-        """How many events are in some state or tally once too often."""
-        return sum(each.counted_twice for each in self.views)
-
-    @property
-    def problems(self) -> list[str]:
-        """Everything that is not as it should be, a line each."""
-        found = (*self.views, *self.intakes)
-        return [f"{each.view} {each.topic}[{each.partition}]: {line}" for each in found for line in each.problems]
 
 
 def audit_log(
@@ -149,7 +98,7 @@ class _SourceCheck:
         self.source = source
         held = stored.rows.get(partition.field)
         row = Row(next=0, first=0) if held is None else held.row
-        self._found = PartitionAudit(source.view, partition.topic, partition.index, row, end)
+        self._found = begun(source.view, partition, row, end)
         self._engine = Engine(source)
         self._retention = Retention(source, self._engine.layout)
         self._widest = max(self._engine.layout.series, key=lambda each: each.grid_ms * each.span_tiles)
@@ -164,7 +113,7 @@ class _SourceCheck:
 
     def can_begin_at(self, oldest: int) -> bool:
         """Return whether there is something to replay; what is no longer in the log is a problem."""
-        return _can_begin(self._found, self.span, oldest)
+        return can_begin(self._found, self.span, oldest)
 
     def take(self, batch: DecodedBatch) -> None:
         """Replay a batch, stopping wherever something stored says that it reaches so far."""
@@ -183,7 +132,7 @@ class _SourceCheck:
     def _compare(self, reached: int) -> None:
         row = self._found.row
         if reached == row.next:
-            _compare_rows(self._found, self._replayed.row)
+            compare_rows(self._found, self._replayed.row)
             entities = {entity for entity, cell in self._cells.items() if cell.position <= reached}
             entities |= {entity for entity in self._replayed.slots if entity not in self._cells}
         else:
@@ -203,7 +152,7 @@ class _SourceCheck:
         if not is_index and self._retention.kept(expected, row) == self._retention.kept(held, row):
             return
         # An id cell that differs guards against nothing: as good as one event lost and another counted twice.
-        lost, twice = (1, 1) if is_index else _difference(expected, held, self._widest)
+        lost, twice = (1, 1) if is_index else difference(expected, held, self._widest)
         found.lost += lost
         found.counted_twice += twice
         found.problems.append(f"cell of {entity!r}: {lost} lost, {twice} counted twice")
@@ -215,13 +164,13 @@ class _IntakeCheck:
     def __init__(self, store: OnlineStore, partition: Partition, end: int) -> None:
         [held] = store.read_rows([RowKey(intakes.FOLD, partition)])
         row = Row(next=0, first=0) if held is None else held.row
-        self._found = PartitionAudit(intakes.FOLD, partition.topic, partition.index, row, end)
+        self._found = begun(intakes.FOLD, partition, row, end)
         self._replayed = Row(next=row.first, first=row.first)
         self.span = (row.first, row.next)
 
     def can_begin_at(self, oldest: int) -> bool:
         """Return whether there is something to replay; what is no longer in the log is a problem."""
-        return _can_begin(self._found, self.span, oldest)
+        return can_begin(self._found, self.span, oldest)
 
     def take(self, batch: DecodedBatch) -> None:
         """Count a batch."""
@@ -230,7 +179,7 @@ class _IntakeCheck:
     def finding(self) -> PartitionAudit:
         """Return what was found, after the last batch."""
         if self._found.audited:
-            _compare_rows(self._found, self._replayed)
+            compare_rows(self._found, self._replayed)
         return self._found
 
 
@@ -254,43 +203,3 @@ def _replay(
             if batch.next > check.span[0] and batch.first < check.span[1]:
                 check.take(batch.between(*check.span))
         tell(where, batch.next - first, end - first)
-
-
-def _can_begin(found: PartitionAudit, span: tuple[int, int], oldest: int) -> bool:
-    first, end = span
-    if first == end:
-        return False
-    if first < oldest:
-        found.audited = False
-        found.problems.append(f"not audited: expected the log from {first} on, got it from {oldest} on")
-    return first >= oldest
-
-
-def _compare_rows(found: PartitionAudit, replayed: Row) -> None:
-    row = found.row
-    if row.next > found.end:
-        found.problems.append(f"row at {row.next}: expected at most the log's end, {found.end}")
-    missing = replayed.read - row.read
-    found.lost += max(0, missing)
-    found.counted_twice += max(0, -missing)
-    for name in (*TALLIES, "newest_ms"):
-        held, expected = getattr(row, name), getattr(replayed, name)
-        if held != expected:
-            found.problems.append(f"{name}: expected {expected} as in a replay, got {held}")
-
-
-def _difference(expected: CellState | None, held: CellState | None, series: SeriesLayout) -> tuple[int, int]:
-    """Return (lost, counted twice) of one cell, by the counts of its tiles; one of both where all of them agree."""
-    should, does = _counts(expected, series), _counts(held, series)
-    lost = sum(max(0, count - does.get(start, 0)) for start, count in should.items())
-    twice = sum(max(0, count - should.get(start, 0)) for start, count in does.items())
-    return (lost, twice) if lost or twice else (1, 1)
-
-
-def _counts(state: CellState | None, layout: SeriesLayout) -> dict[int, int]:
-    """Return how many events there are by the start of their tile."""
-    if state is None or state[ORIGIN] is None:
-        return {}
-    rows, width = layout.rows(state), layout.width
-    starts = (state[ORIGIN] + tile * layout.grid_ms for tile in rows[TILE::width])
-    return dict(zip(starts, rows[COUNTED::width], strict=True))

@@ -51,6 +51,12 @@ def model_digest(model: ModelDefinition) -> str:
     return _digest(canonical_model(model))
 
 
+def event_digest(event: EventDefinition) -> str:
+    """Return the hash of what decides how an event's records are read."""
+    used = {each.name for each in event.fields}
+    return _digest({**_event(event, used), "name": event.name, "max_bytes": event.max_bytes})
+
+
 def canonical_view(view: ViewDefinition) -> Canonical:
     """Return what decides the view's state, as plain values."""
     versions = {"engine": ENGINE_SEMANTICS_VERSION, "cells": CELL_CODEC_VERSION}

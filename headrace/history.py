@@ -27,8 +27,9 @@ class InProcessHistory:
         return self._partitions.get(topic, ())
 
     def bounds(self, partition: Partition) -> tuple[int, int]:
-        """Return (0, end): nothing is ever forgotten."""
-        return 0, len(self._log.kept(partition).records)
+        """Return (first, end) of the partition."""
+        kept = self._log.kept(partition)
+        return kept.first, kept.end
 
     def read(self, partition: Partition, first: int, end: int) -> Iterator[RecordBatch]:
         """Return the records of ``[first, end)``."""

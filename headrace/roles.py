@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from agents.context import RoleContext
 from agents.host import host
 from agents.metrics import Metrics
-from agents.serve_health import HealthServer, heartbeat_check
+from agents.serve_health import HealthServer, heartbeat_check, paused_check
 from agents.transport import Role
 from headrace.session import Session
 from headrace.settings import ROLES
@@ -69,7 +69,9 @@ async def _health(names: Sequence[str], session: Session, metrics: Metrics, say:
     settings = session.settings
     ticked = [time.monotonic()]
     ticking = asyncio.ensure_future(_tick(ticked))
-    ready = {name: heartbeat_check(metrics.registry, session.namespace, name, now_s=time.time) for name in names}
+    registry, namespace = metrics.registry, session.namespace
+    ready = {name: heartbeat_check(registry, namespace, name, now_s=time.time) for name in names}
+    ready |= {f"{name} partitions": paused_check(registry, namespace, name) for name in names}
 
     def live() -> str | None:
         silent_s = time.monotonic() - ticked[0]

@@ -19,6 +19,9 @@ from streams.records import LOG_APPEND_TIME, Partition, Record, RecordBatch
 FOLD = "intake"
 """The fold of every topic's decoding: its rows say how far dead letters were written."""
 
+FUTURE_TIME = "future_time"
+"""The one dead-letter reason that is not about a record's bytes."""
+
 FUTURE_MS = 5 * 60_000
 """How far ahead of the broker's clock an event may be. Without a broker's clock nothing is judged."""
 
@@ -121,7 +124,7 @@ class Intake:
         at_ms = self.decoder.at_ms(event)
         if not _is_in_time(at_ms, stamp):
             raise DecodeError(
-                "future_time",
+                FUTURE_TIME,
                 f"$.{self.event.at}",
                 f"cannot take {self.event.name}: expected a time up to {stamp[1] + FUTURE_MS} (the broker's + 5 min), "
                 f"got {at_ms}",

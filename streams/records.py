@@ -82,3 +82,8 @@ class RecordBatch:
     first: int
     next: int
     records: Sequence[Record]
+
+    def before(self, end: int) -> RecordBatch:
+        """Return the part below offset ``end``."""
+        records = [record for record in self.records if record.offset() < end]
+        return RecordBatch(self.partition, self.assignment, self.first, min(self.next, end), records)

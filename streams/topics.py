@@ -11,6 +11,7 @@ topic (after the namespace)     key                    partitions  cleanup  writ
 ``alerts``                      fingerprint            1           compact  monitoring            people
 ``deployments``                 model                  1           delete   batch                 every role
 ``<event topic>.dlq``           as the source          source's    delete   features              people
+``<event topic>.dlq.handled``   letter's id            1           compact  ``headrace dlq``      ``headrace dlq``
 ``<event topic>.late``          as the source          source's    delete   features              people
 ==============================  =====================  ==========  =======  ====================  ====================
 
@@ -90,6 +91,11 @@ def deployments(namespace: str) -> str:
 def dead_letters(namespace: str, topic: str) -> str:
     """Return the topic that takes the unusable bytes of ``topic``."""
     return f"{namespace}.{topic}.dlq"
+
+
+def handled_letters(namespace: str, topic: str) -> TopicConfig:
+    """Return the topic of what was done about the dead letters of ``topic``; made when something is done."""
+    return TopicConfig(f"{namespace}.{topic}.dlq.handled", partitions=1, config={"cleanup.policy": "compact"})
 
 
 def late_records(namespace: str, topic: str) -> str:

@@ -25,6 +25,19 @@ class LogUnavailable(Exception):  # noqa: N818  # the counterpart of StoreUnavai
     """The log did not answer in time. One line for people: what was asked, of which address, what to do."""
 
 
+class PartitionPaused(Exception):  # noqa: N818  # likewise
+    """One partition may not be read on, for a reason that time alone does not mend. All others go on.
+
+    Args:
+        reason: a word or two for the metric, such as ``poison``.
+        message: one line for people: what could not be done, where, why, and the command that resolves it.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class CommitPolicy(StrEnum):
     """When a batch counts as consumed."""
 
@@ -68,8 +81,8 @@ class Assigned:
 class Listener(Protocol):
     """What a member tells about its partitions. Implemented by `agents.runner.Runner`."""
 
-    async def assigned(self, given: Assigned) -> int:
-        """Return the position to resume from. Called before the partition's first batch."""
+    async def assigned(self, given: Assigned) -> int | None:
+        """Return the position to resume from, None to read nothing until a seek. Called before the first batch."""
         ...
 
     async def revoked(self, partition: Partition) -> None:
@@ -81,6 +94,10 @@ class Listener(Protocol):
 
         Every record appended before ``broker_ms`` lies below ``end``.
         """
+        ...
+
+    async def lost_place(self, partition: Partition, first: int, end: int) -> None:
+        """The partition's position is not in ``first..end``, what the log holds: it is not read until a seek."""
         ...
 
 
@@ -101,6 +118,10 @@ class Member(Protocol):
 
     def seek(self, partition: Partition, position: int) -> None:
         """Rewind (or skip) the partition; raises its assignment number, so that batches under way become stale."""
+        ...
+
+    def hold(self, partition: Partition) -> None:
+        """Read no more of the partition until the next `seek`. Batches under way still come."""
         ...
 
     def commit(self, partition: Partition, position: int) -> None:
@@ -182,6 +203,14 @@ class Log(Protocol):
         """Return the end of each partition: the offset that its next record will get. Cheaper than `bounds`."""
         ...
 
+    async def cleanup_policy(self, topic: str) -> str:
+        """Return the topic's ``cleanup.policy``: ``delete``, ``compact`` or both with a comma."""
+        ...
+
+    async def stop_compacting(self, topic: str) -> None:
+        """Let the topic keep every record until its retention passes."""
+        ...
+
     def producer(self) -> Producer:
         """Return the producer of this process; one is made and shared."""
         ...
@@ -206,8 +235,8 @@ class Log(Protocol):
 class Role(Protocol):
     """What a role does with its partitions: plain async functions, hosted by Faust or driven bare.
 
-    The runner calls these one at a time. An exception other than `StoreUnavailable`, `ChainBroken` and
-    `LogUnavailable` ends the process: a bad record is the role's own business and becomes a dead letter.
+    The runner calls these one at a time. An exception other than `StoreUnavailable`, `ChainBroken`, `LogUnavailable`
+    and `PartitionPaused` ends the process: a bad record is the role's own business and becomes a dead letter.
     """
 
     name: str

@@ -38,6 +38,7 @@ class InProcessLog:
         self._now_ms = now_ms
         self._max_batch = max_batch
         self._topics: dict[str, list[KeptPartition]] = {}
+        self._policies: dict[str, str] = {}
         self._groups: dict[str, Group] = {}
         self._producer = InProcessProducer(self._topics, now_ms)
 
@@ -46,6 +47,7 @@ class InProcessLog:
         missing = [topic for topic in topics if topic.name not in self._topics]
         for topic in missing:
             topic_id = uuid.uuid4().hex
+            self._policies[topic.name] = topic.properties().get("cleanup.policy", "delete")
             self._topics[topic.name] = [
                 KeptPartition(Partition(topic.name, index, topic_id)) for index in range(topic.partitions)
             ]
@@ -58,12 +60,30 @@ class InProcessLog:
         return tuple(kept.partition for kept in self._topics.get(topic, ()))
 
     async def bounds(self, partitions: Sequence[Partition]) -> list[tuple[int, int]]:
-        """Return (first, end) of each partition. Nothing is ever forgotten, so the first is 0."""
-        return [(0, end) for end in await self.ends(partitions)]
+        """Return (first, end) of each partition. Nothing is forgotten by itself, see `forget`."""
+        return [(kept.first, kept.end) for kept in map(self.kept, partitions)]
 
     async def ends(self, partitions: Sequence[Partition]) -> list[int]:
         """Return the end of each partition."""
-        return [len(self.kept(partition).records) for partition in partitions]
+        return [self.kept(partition).end for partition in partitions]
+
+    async def cleanup_policy(self, topic: str) -> str:
+        """Return the topic's cleanup policy, as it was created with."""
+        return self._policies.get(topic, "delete")
+
+    async def stop_compacting(self, topic: str) -> None:
+        """Let the topic keep every record."""
+        self._policies[topic] = "delete"
+
+    def forget(self, partition: Partition, before: int) -> None:
+        """Let nobody read below ``before`` any more, as retention does. For tests."""
+        self.kept(partition).first = before
+
+    def delete_topic(self, topic: str) -> None:
+        """Delete a topic that no member reads, and what groups committed of it. For tests."""
+        for kept in self._topics.pop(topic, ()):
+            for group in self._groups.values():
+                group.committed.pop(kept.partition, None)
 
     def producer(self) -> InProcessProducer:
         """Return the log's one producer."""

@@ -93,6 +93,8 @@ class _Reading:
     assignment: int
     position: int
     stopped: bool = False
+    outside: bool = False
+    """Its position is not in the log, and the listener has not been told."""
     told_end: int = -1
     told_ms: int = 0
 
@@ -121,6 +123,7 @@ class InProcessMember:
         await asyncio.sleep(0)
         if self._failure is not None:
             raise self._failure
+        await self._tell_outside()
         batch = self._next()
         if batch is None:
             await self._tell_ends()
@@ -147,6 +150,12 @@ class InProcessMember:
             reading.assignment = self._group.next_assignment()
             self._stand(reading, position, committed=None)
             self._news.set()
+
+    def hold(self, partition: Partition) -> None:
+        """Read no more of the partition until the next seek."""
+        reading = self._readings.get(partition)
+        if reading is not None:
+            reading.stopped = True
 
     def commit(self, partition: Partition, position: int) -> None:
         """Note the group's hint: at once, there is nothing to save here."""
@@ -190,7 +199,7 @@ class InProcessMember:
         """Ask the listener where to resume the partition, and read it from there."""
         if self._listener is None:
             return
-        given = Assigned(kept.partition, assignment, 0, len(kept.records), committed)
+        given = Assigned(kept.partition, assignment, kept.first, kept.end, committed)
         self._taking_on = kept.partition
         try:
             position = await self._listener.assigned(given)
@@ -199,8 +208,9 @@ class InProcessMember:
             return
         finally:
             self._taking_on = None
-        reading = self._readings[kept.partition] = _Reading(kept, assignment, position)
-        self._stand(reading, position, committed=committed)
+        reading = self._readings[kept.partition] = _Reading(kept, assignment, -1, stopped=True)
+        if position is not None:
+            self._stand(reading, position, committed=committed)
         kept.waiting.add(self._news)
         self._news.set()
 
@@ -210,12 +220,12 @@ class InProcessMember:
 
     def _stand(self, reading: _Reading, position: int, *, committed: int | None) -> None:
         kept = reading.kept
-        given = Assigned(kept.partition, reading.assignment, 0, len(kept.records), committed)
-        reading.position, reading.told_end, reading.stopped = position, -1, False
+        given = Assigned(kept.partition, reading.assignment, kept.first, kept.end, committed)
+        reading.position, reading.told_end, reading.stopped, reading.outside = position, -1, False, False
         try:
             inside_log(given, position)
         except PositionOutsideLog as error:
-            reading.stopped = True
+            reading.stopped = reading.outside = True
             logger.error("%s", error)  # noqa: TRY400  # one line for people, no traceback
 
     def _next(self) -> RecordBatch | None:
@@ -230,10 +240,18 @@ class InProcessMember:
                 return RecordBatch(partition, reading.assignment, start, reading.position, records)
         return None
 
+    async def _tell_outside(self) -> None:
+        for partition, reading in list(self._readings.items()):
+            if not reading.stopped and reading.position < reading.kept.first:
+                reading.stopped = reading.outside = True
+            if reading.outside and self._listener is not None:
+                reading.outside = False
+                await self._listener.lost_place(partition, reading.kept.first, reading.kept.end)
+
     async def _tell_ends(self) -> None:
         now_ms = self._now_ms()
         for partition, reading in list(self._readings.items()):
-            end = len(reading.kept.records)
+            end = reading.kept.end
             new = reading.told_end != end or now_ms - reading.told_ms >= _END_EVERY_MS
             if self._listener is not None and not reading.stopped and reading.position == end and new:
                 reading.told_end, reading.told_ms = end, now_ms

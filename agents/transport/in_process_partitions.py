@@ -47,6 +47,13 @@ class KeptPartition:
     partition: Partition
     records: list[KeptRecord] = field(default_factory=list)
     waiting: set[asyncio.Event] = field(default_factory=set)
+    first: int = 0
+    """Offset of the oldest record that may still be read."""
+
+    @property
+    def end(self) -> int:
+        """Offset that the next record will get."""
+        return len(self.records)
 
     def append(self, value: bytes | None, key: bytes | None, headers: Headers, now_ms: int) -> int:
         """Keep one record; return its offset. Cost: about 1 us, and one event for each reader that waits."""

@@ -61,6 +61,18 @@ class KafkaLog:
         """Return the end of each partition. Cost: one request to each broker that leads some of them."""
         return await self._admin.ends(partitions)
 
+    async def cleanup_policy(self, topic: str) -> str:
+        """Return the topic's cleanup policy. Cost: one request."""
+        return await self._admin.cleanup_policy(topic)
+
+    async def stop_compacting(self, topic: str) -> None:
+        """Set the topic's cleanup policy to ``delete``.
+
+        Raises:
+            LogUnavailable: no broker answered in time, or one refused.
+        """
+        await self._admin.set_cleanup_policy(topic, "delete")
+
     def producer(self) -> KafkaProducer:
         """Return the process's producer; it is made the first time."""
         if self._producer is None:

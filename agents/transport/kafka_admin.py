@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
     ConfigResource,
     NewTopic,
     OffsetSpec,
@@ -96,6 +98,28 @@ class KafkaAdmin:
     async def ends(self, partitions: Sequence[Partition]) -> list[int]:
         """Return the end of each partition. Cost: one request to each broker that leads some of them."""
         return await self._offsets(partitions, _END)
+
+    async def cleanup_policy(self, topic: str) -> str:
+        """Return a topic's ``cleanup.policy``."""
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+
+        async def attempt() -> str:
+            asked = self._client.describe_configs([resource], request_timeout=_ATTEMPT_S)
+            entries = await asyncio.wrap_future(asked[resource])
+            return str(entries["cleanup.policy"].value)
+
+        return await self._tried(f"read the configuration of {topic}", attempt)
+
+    async def set_cleanup_policy(self, topic: str, policy: str) -> None:
+        """Set a topic's ``cleanup.policy``, and nothing else of its configuration."""
+        entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+
+        async def attempt() -> None:
+            asked = self._client.incremental_alter_configs([resource], request_timeout=_ATTEMPT_S)
+            await asyncio.wrap_future(asked[resource])
+
+        await self._tried(f"set the cleanup policy of {topic}", attempt)
 
     async def group_protocol(self) -> str:
         """Return ``consumer`` where the brokers let a dead member's partitions go in time, else ``classic``."""

@@ -81,6 +81,11 @@ class KafkaMember:
             self._numbers[partition] = number = self._next_number()
             self._reader.seek(partition, position, number)
 
+    def hold(self, partition: Partition) -> None:
+        """Read no more of the partition until the next seek."""
+        if self._reader is not None and partition in self._numbers:
+            self._reader.hold(partition)
+
     def commit(self, partition: Partition, position: int) -> None:
         """Note the group's hint."""
         if self._reader is not None:
@@ -109,7 +114,7 @@ class KafkaMember:
 
     # -- called by the thread
 
-    def given(self, committed: Committed) -> Future[Sequence[tuple[Assigned, int]]]:
+    def given(self, committed: Committed) -> Future[Sequence[tuple[Assigned, int | None]]]:
         """Ask the listener where to resume each of these partitions."""
         return self._submit(self._give(committed))
 
@@ -126,9 +131,11 @@ class KafkaMember:
 
     def ended(self, positions: Sequence[tuple[Partition, int]]) -> None:
         """Tell the listener of partitions that rest at their ends, if they still do."""
-        asked = self._submit(self._tell_ends(positions))
-        self._tasks.add(asked)
-        asked.add_done_callback(self._tasks.discard)
+        self._follow(self._tell_ends(positions))
+
+    def outside(self, partition: Partition, first: int, end: int) -> None:
+        """Tell the listener that the partition's position is not in the log."""
+        self._follow(self._tell_outside(partition, first, end))
 
     def left(self) -> None:
         """Let `stop` return."""
@@ -137,7 +144,7 @@ class KafkaMember:
 
     # -- run by the event loop
 
-    async def _give(self, committed: Committed) -> list[tuple[Assigned, int]]:
+    async def _give(self, committed: Committed) -> list[tuple[Assigned, int | None]]:
         topics = await self._admin.topics(sorted({topic for topic, _ in committed}))
         by_key = {(each.topic, each.index): each for found in topics.values() for each in found}
         missing = sorted(topic for topic, index in committed if (topic, index) not in by_key)
@@ -170,6 +177,10 @@ class KafkaMember:
             if position == end and partition in self._numbers:
                 await self._heard(self._told.reached_end(partition, end, before_ms))
 
+    async def _tell_outside(self, partition: Partition, first: int, end: int) -> None:
+        if partition in self._numbers:
+            await self._heard(self._told.lost_place(partition, first, end))
+
     async def _heard(self, call: Awaitable[Any]) -> Any:
         try:
             return await call
@@ -185,6 +196,11 @@ class KafkaMember:
 
     def _submit(self, call: Coroutine[Any, Any, Any]) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(call, self._loop)
+
+    def _follow(self, call: Coroutine[Any, Any, None]) -> None:
+        asked = self._submit(call)
+        self._tasks.add(asked)
+        asked.add_done_callback(self._tasks.discard)
 
     def _next_number(self) -> int:
         self._number += 1

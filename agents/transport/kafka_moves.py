@@ -28,8 +28,8 @@ class Stopped(Exception):  # noqa: N818  # not an error: the thread was told to 
 class Owner(Protocol):
     """The event loop's side of a member, as its thread sees it."""
 
-    def given(self, committed: Committed) -> Future[Sequence[tuple[Assigned, int]]]:
-        """Ask where to resume each of these partitions."""
+    def given(self, committed: Committed) -> Future[Sequence[tuple[Assigned, int | None]]]:
+        """Ask where to resume each of these partitions; None is not to be read."""
         ...
 
     def revoked(self, partitions: Sequence[Partition], drain_s: float | None) -> None:
@@ -38,6 +38,10 @@ class Owner(Protocol):
 
     def ended(self, positions: Sequence[tuple[Partition, int]]) -> None:
         """Tell that these partitions rest at their ends. Does not wait."""
+        ...
+
+    def outside(self, partition: Partition, first: int, end: int) -> None:
+        """Tell that the partition stands still: its position is not in ``first..end``. Does not wait."""
         ...
 
     def left(self) -> None:
@@ -65,7 +69,7 @@ def committed_of(consumer: Consumer, found: Sequence[TopicPartition], stopping: 
     raise Stopped
 
 
-def given_by(owner: Owner, committed: Committed, stopping: threading.Event) -> Sequence[tuple[Assigned, int]]:
+def given_by(owner: Owner, committed: Committed, stopping: threading.Event) -> Sequence[tuple[Assigned, int | None]]:
     """Return where to resume; wait as long as the state's store takes to say it.
 
     Raises:

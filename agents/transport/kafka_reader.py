@@ -54,7 +54,7 @@ class KafkaReader(threading.Thread):
         self._out = out
         self._owner = owner
         self._lanes: dict[tuple[str, int], Lane] = {}
-        self._seeks: deque[tuple[Partition, int, int]] = deque()
+        self._seeks: deque[tuple[Partition, int, int] | Partition] = deque()
         self._hints: deque[tuple[Partition, int]] = deque()
         self._unsent: dict[Partition, int] = {}
         self._stopping = threading.Event()
@@ -66,6 +66,10 @@ class KafkaReader(threading.Thread):
     def seek(self, partition: Partition, position: int, assignment: int) -> None:
         """Go on from ``position`` as soon as the thread can; batches before that carry older numbers."""
         self._seeks.append((partition, position, assignment))
+
+    def hold(self, partition: Partition) -> None:
+        """Read no more of the partition, until it is sought."""
+        self._seeks.append(partition)
 
     def commit(self, partition: Partition, position: int) -> None:
         """Note the hint; it is sent within 50 ms."""
@@ -134,12 +138,11 @@ class KafkaReader(threading.Thread):
     def _heed(self, lane: Lane | None, error: KafkaError, message: Message) -> None:
         code = error.code()
         if code == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the library's own name
-            skipped = None if lane is None else lane.reach(message.offset() or 0, time.monotonic())
+            skipped = None if lane is None or lane.stopped else lane.reach(message.offset() or 0, time.monotonic())
             if skipped is not None:
                 self._out.put(skipped, _MESSAGE_BYTES)
         elif lane is not None and code in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:  # noqa: SLF001
-            lane.stopped = True
-            logger.error("%s", outside_log(self._bounds(lane), lane.next))
+            self._stand_outside(lane, outside_log(self._bounds(lane), lane.next))
         elif error.fatal():
             raise KafkaException(error)
         elif code not in _GOES_ON:
@@ -150,6 +153,7 @@ class KafkaReader(threading.Thread):
             lane
             for lane in self._lanes.values()
             if lane.end == lane.next
+            and not lane.stopped
             and now_s - lane.moved_s >= _QUIET_S
             and (lane.told_s is None or now_s - lane.told_s >= _END_EVERY_S)
         ]
@@ -188,12 +192,26 @@ class KafkaReader(threading.Thread):
 
     def _obey(self) -> None:
         for _ in range(len(self._seeks)):
-            partition, position, assignment = self._seeks.popleft()
+            sought = self._seeks.popleft()
+            partition = sought if isinstance(sought, Partition) else sought[0]
             lane = self._lanes.get((partition.topic, partition.index))
-            if lane is not None and lane.partition == partition:
-                self._place(lane, position, assignment)
+            if lane is None or lane.partition != partition:
+                continue
+            if isinstance(sought, Partition):
+                self._hold(lane)
+            else:
+                self._place(lane, *sought[1:])
         if time.monotonic() - self._sent_s >= _COMMIT_EVERY_S:
             self._send_hints(self._lanes.values(), wait=False)
+
+    def _hold(self, lane: Lane) -> None:
+        lane.stopped = True
+        self._consumer.pause([lane.at(lane.next)])
+
+    def _stand_outside(self, lane: Lane, error: PositionOutsideLog) -> None:
+        logger.error("%s", error)
+        self._hold(lane)
+        self._owner.outside(lane.partition, error.first, error.end)
 
     def _place(self, lane: Lane, position: int, assignment: int) -> None:
         lane.place(position, assignment)
@@ -203,8 +221,7 @@ class KafkaReader(threading.Thread):
             if not self._paused:
                 self._consumer.resume([lane.at(position)])
         except PositionOutsideLog as error:
-            lane.stopped = True
-            logger.error("%s", error)  # noqa: TRY400  # one line for people, no traceback
+            self._stand_outside(lane, error)
         except KafkaException as error:
             logger.warning("kafka: seek: %s", error.args[0].str())
             self._seeks.append((lane.partition, position, assignment))
@@ -242,13 +259,15 @@ class KafkaReader(threading.Thread):
             return
         now_s, resume, still = time.monotonic(), [], []
         for given, position in answers:
-            lane = Lane(given.partition, given.assignment, position, moved_s=now_s)
+            lane = Lane(given.partition, given.assignment, given.end if position is None else position, moved_s=now_s)
+            lane.stopped = position is None
             self._lanes[given.partition.topic, given.partition.index] = lane
             try:
-                resume.append(lane.at(inside_log(given, position)))
+                resume.append(lane.at(inside_log(given, lane.next)))
             except PositionOutsideLog as error:
                 lane.stopped = True
-                logger.error("%s", error)  # noqa: TRY400
+                logger.error("%s", error)  # noqa: TRY400  # one line for people, no traceback
+                self._owner.outside(lane.partition, given.first, given.end)
                 resume.append(lane.at(given.end))
             if lane.stopped or self._paused:
                 still.append(resume[-1])

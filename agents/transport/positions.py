@@ -5,11 +5,18 @@ from __future__ import annotations
 from agents.transport import Assigned, StartAt
 from definitions.errors import HeadraceError
 
-RESOLVED_BY = "restore the topic, or begin anew under another namespace (HEADRACE_NAMESPACE)"
+RESOLVED_BY = (
+    "restore the topic, run `headrace repair {topic}`, or begin anew under another namespace (HEADRACE_NAMESPACE)"
+)
 
 
 class PositionOutsideLog(HeadraceError):  # noqa: N818  # a state of the world
     """A resume position that the log does not reach: records between are lost, or the log is another one."""
+
+    def __init__(self, message: str, first: int, end: int) -> None:
+        super().__init__(message)
+        self.first = first
+        self.end = end
 
 
 def inside_log(given: Assigned, position: int) -> int:
@@ -27,7 +34,10 @@ def outside_log(given: Assigned, position: int) -> PositionOutsideLog:
     """Return the error that says why the partition stands still, and the command that resolves it."""
     where = f"{given.partition.topic}[{given.partition.index}]"
     return PositionOutsideLog(
-        f"cannot resume: {where}: expected a position in {given.first}..{given.end}, got {position}; {RESOLVED_BY}"
+        f"cannot resume: {where}: expected a position in {given.first}..{given.end}, got {position}; "
+        + RESOLVED_BY.format(topic=given.partition.topic),
+        given.first,
+        given.end,
     )
 
 

@@ -29,6 +29,8 @@ COMMANDS: Mapping[str, str] = {
     "load": "Ask a model at a fixed rate, and tell how it answered.",
     "features": "Show what the online store knows of an entity.",
     "audit": "Prove that every record is in exactly one tally and one state.",
+    "dlq": "List, show, replay and discard dead letters; resume a partition that is full of them.",
+    "repair": "Tell what does not fit between a topic and its rows, and go on in a way you choose.",
     "alerts": "List the incidents that are open, and each model's verdict.",
     "batch": "Train a model on the published past, and put its release in force.",
 }

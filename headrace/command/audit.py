@@ -11,9 +11,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from batch.audit_log import TALLIES, Audit, PartitionAudit, audit_log
+from batch.audit_log import audit_log
 from batch.context import Tell
 from batch.errors import HistoryUnavailable
+from batch.findings import TALLIES, Audit, PartitionAudit
 from batch.history import KafkaHistory
 from headrace.command.ending import FOUND_A_PROBLEM
 from headrace.command.options import AsJson, settings_of

@@ -24,12 +24,15 @@ from streams.records import Partition
 MARK_BYTES = 8
 PART_KEYS = 500
 """How many keys one call of `OnlineStore.some_entities` looks at."""
+GONE = b""
+"""The mark that no row has: left by a link, it takes the row away."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A resume row: how far a view's state of one partition reaches, and what became of every record before that.
 
-    Law 5: the records below ``next`` = applied + duplicate + too_late + no_entity + dead, exactly.
+    Law 5: the records below ``next`` = applied + duplicate + too_late + no_entity + dead, exactly. What was ``lost``
+    is not among them: nobody read it.
     """
 
     next: int
@@ -47,6 +50,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     too_late: int = 0
     no_entity: int = 0
     dead: int = 0
+    lost: int = 0
+    """Records that were gone from the log before they were read, or with state that was given up: accepted by hand."""
 
     @property
     def read(self) -> int:
@@ -82,6 +87,7 @@ class Link:
     """One write call: cells of one (fold, partition), and the row's advance in the last call of a batch.
 
     ``cells`` maps entity keys to their new cell, None to remove one. Keep it at about 100 cells a call.
+    A ``fresh`` mark that is `GONE` removes the row: nobody follows.
     """
 
     key: RowKey
@@ -111,7 +117,7 @@ def check_mark(link: Link) -> None:
     Raises:
         ValueError: the fresh mark is not `MARK_BYTES` long.
     """
-    if len(link.fresh) != MARK_BYTES:
+    if len(link.fresh) != MARK_BYTES and link.fresh != GONE:
         raise ValueError(f"cannot write: {link.key.fold}: expected a mark of {MARK_BYTES} bytes, got {link.fresh!r}")
 
 

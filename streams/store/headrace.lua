@@ -14,7 +14,7 @@ calls behind it, which expect the fresh one, are refused.
 ]]
 
 -- keys: the row, then the cells. args: field, expected mark, fresh mark, new row or '' to keep it, then a value per
--- cell, '' to remove it. Returns 1, or 0 where the mark differs and nothing was written.
+-- cell, '' to remove it. A fresh mark of '' removes the row. Returns 1, or 0 where the mark differs and nothing was written.
 local function write(keys, args)
   local field, row = args[1], args[4]
   local held = redis.call('HGET', keys[1], field)
@@ -28,6 +28,10 @@ local function write(keys, args)
     else
       redis.call('HSET', keys[i], field, cell)
     end
+  end
+  if args[3] == '' then
+    redis.call('HDEL', keys[1], field)
+    return 1
   end
   if row == '' then
     row = string.sub(held, 9)

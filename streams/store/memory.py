@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Sequence
 
 from streams.store import (
+    GONE,
     PART_KEYS,
     Answer,
     Cell,
@@ -86,6 +87,9 @@ class MemoryStore:
                 cells[entity].pop(field, None)
                 if not cells[entity]:
                     del cells[entity]
+        if link.fresh == GONE:
+            del self._rows[link.key.fold][field]
+            return True
         self._rows[link.key.fold][field] = StoredRow(link.row or held.row, link.fresh)
         return True
 

@@ -30,12 +30,13 @@ PARTITIONS = 4
 class Hearing(Listener):
     """A listener that resumes where it is told to, and remembers what it heard."""
 
-    start: Callable[[Assigned], int] = lambda given: given.committed or given.first
+    start: Callable[[Assigned], int | None] = lambda given: given.committed or given.first
     given: dict[Partition, Assigned] = field(default_factory=dict)
     taken_away: list[Partition] = field(default_factory=list)
     ends: list[tuple[Partition, int, int]] = field(default_factory=list)
+    outside: list[tuple[Partition, int, int]] = field(default_factory=list)
 
-    async def assigned(self, given: Assigned) -> int:
+    async def assigned(self, given: Assigned) -> int | None:
         self.given[given.partition] = given
         return self.start(given)
 
@@ -45,6 +46,9 @@ class Hearing(Listener):
 
     async def reached_end(self, partition: Partition, end: int, broker_ms: int) -> None:
         self.ends.append((partition, end, broker_ms))
+
+    async def lost_place(self, partition: Partition, first: int, end: int) -> None:
+        self.outside.append((partition, first, end))
 
 
 @dataclass
@@ -380,13 +384,41 @@ class LogContract:
         batches = await read([member], lambda found: records(found) == 30)
         assert {batch.partition.index for batch in batches} == {1, 2, 3}
         assert f"cannot resume: {topic}[0]: expected a position in 0..0, got 5; " in caplog.text
-        assert "begin anew under another namespace" in caplog.text
+        assert f"run `headrace repair {topic}`" in caplog.text
+        assert [(each.index, first) for each, first, _ in hearing.outside] == [(0, 0)]
 
         # A seek to where it can be read sets it going again.
         partition = next(each for each in hearing.given if each.index == 0)
         member.seek(partition, 2)
         assert_joined(await read([member], lambda found: records(found) == 8), at=2)
         await member.stop(1.0)
+
+    async def test_a_partition_is_not_read_while_it_is_held_and_the_others_are(self, log: Log, topic: str) -> None:
+        hearing = Hearing(start=lambda given: None if given.partition.index == 0 else 0)
+        member = log.member(self.subscription(topic))
+        await member.start(hearing)
+        await until(lambda: len(hearing.given) == PARTITIONS, "all partitions assigned")
+        zeroth, first = sorted(hearing.given, key=lambda each: each.index)[:2]
+        await self.fill(log, topic, 40)
+        batches = await read([member], lambda found: records(found) == 30)
+        assert {batch.partition.index for batch in batches} == {1, 2, 3}
+
+        member.seek(zeroth, 0)
+        assert_joined(await read([member], lambda found: records(found) == 10))
+        member.hold(first)
+        await self.fill(log, topic, 40, begin=40)
+        assert first not in {each.partition for each in await read([member], lambda found: records(found) == 30)}
+        member.seek(first, 10)
+        assert_joined(await read([member], lambda found: records(found) == 10), at=10)
+        assert hearing.outside == []
+        await member.stop(1.0)
+
+    async def test_a_compacted_topic_is_told_and_may_be_told_to_keep_everything(self, log: Log, topic: str) -> None:
+        compacted = f"{topic}-compacted"
+        await log.create_topics([TopicConfig(compacted, partitions=1, config={"cleanup.policy": "compact"})])
+        assert (await log.cleanup_policy(topic), await log.cleanup_policy(compacted)) == ("delete", "compact")
+        await log.stop_compacting(compacted)
+        assert await log.cleanup_policy(compacted) == "delete"
 
     async def test_topics_are_created_once_and_left_as_they_are(self, log: Log, topic: str) -> None:
         before = await log.partitions(topic)

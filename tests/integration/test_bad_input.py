@@ -30,7 +30,10 @@ BAD: dict[str, tuple[bytes | None, str, str]] = {
     "nested 10,000 deep": (departed(1, more=0).replace(b"0}", b"[" * 10_000 + b"]" * 10_000 + b"}"), "bad_json", "$"),
     "deep in a field": (departed(1).replace(b"1.0", b"[" * 10_000 + b"]" * 10_000), "bad_json", "$"),
 }  # fmt: skip
-OURS = {"dlq.topic", "dlq.partition", "dlq.offset", "dlq.timestamp", "dlq.reason", "dlq.path", "dlq.message", "dlq.app"}
+OURS = {
+    "dlq.topic", "dlq.topic_id", "dlq.partition", "dlq.offset", "dlq.timestamp", "dlq.reason", "dlq.stage", "dlq.path",
+    "dlq.message", "dlq.app", "dlq.event", "dlq.version", "dlq.attempts", "dlq.first_seen",
+}  # fmt: skip
 
 
 @pytest.fixture

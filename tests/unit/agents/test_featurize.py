@@ -21,7 +21,6 @@ from agents.transport.in_process import InProcessLog
 from definitions.declared import AppDefinition
 from streams import topics
 from streams.artefacts import ArtefactStore
-from streams.errors import StoreError
 from streams.intake import FOLD
 from streams.reading import FeatureReader, Served
 from streams.records import Partition, Record
@@ -252,7 +251,9 @@ async def test_a_waiting_view_that_is_started_reads_the_log_from_its_row_on(worl
     assert len(await world.records(topics.dead_letters("ns", TOPIC))) == 1
 
 
-async def test_an_emptied_store_is_refused_and_not_taken_for_a_new_beginning(world: World) -> None:
+async def test_an_emptied_store_is_refused_and_not_taken_for_a_new_beginning(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     await world.publish(departed())
     await world.run()
     emptied = World.__new__(World)
@@ -260,8 +261,11 @@ async def test_an_emptied_store_is_refused_and_not_taken_for_a_new_beginning(wor
     emptied.store = MemoryStore()
     emptied.context = replace(world.context, store=emptied.store)
 
-    with pytest.raises(StoreError, match="got an empty store; restore it, or begin anew"):
+    with caplog.at_level(logging.ERROR):
         await emptied.run()
+
+    assert emptied.store.read_rows([RowKey(FOLD, world.partition)]) == [None]
+    assert f"run `headrace repair {TOPIC} --restart`" in caplog.text
 
 
 async def test_the_end_of_a_partition_raises_what_the_rows_are_applied_through(world: World) -> None:

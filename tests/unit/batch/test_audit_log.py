@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as with_
 
-from batch.audit_log import Audit, audit_log
+from batch.audit_log import audit_log
+from batch.findings import Audit
 from definitions.declared import AppDefinition
 from streams.cells import COUNTED, FIRST_COLUMN, OPEN
 from streams.chain import Chain, commit_together

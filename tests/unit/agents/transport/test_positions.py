@@ -21,7 +21,8 @@ def test_a_position_inside_the_log_is_taken(position: int) -> None:
 @pytest.mark.parametrize("position", [0, 4, 10])
 def test_a_position_outside_the_log_is_refused_with_what_to_do(position: int) -> None:
     with pytest.raises(
-        PositionOutsideLog, match=rf"cannot resume: t\[3\]: expected .* 5\.\.9, got {position}; restore the topic, or"
+        PositionOutsideLog,
+        match=rf"cannot resume: t\[3\]: expected .* 5\.\.9, got {position}; restore the topic, run `head",
     ):
         inside_log(given(5, 9), position)
 
