@@ -99,10 +99,22 @@ class FeaturesRole:
                 "already read, got an empty store; restore it, or begin anew under another namespace"
             )
         opened = self._opened(topic, intake_key, found[0], found[1:])
-        _check_in_log(opened.position, given)
+        await self._check_in_log(opened.position, given)
         self._open[partition] = opened
         self._export(opened)
         return opened.position
+
+    async def _check_in_log(self, position: int, given: Assigned) -> None:
+        if given.first <= position <= given.end:
+            return
+        # The log may have grown since the partition was given, and another worker have read what came.
+        [(first, end)] = await self._context.log.bounds([given.partition])
+        if not first <= position <= end:
+            partition = given.partition
+            raise Gap(
+                f"cannot go on: {partition.topic}[{partition.index}]: expected offset {position} in the log, "
+                f"got {first} to {end}; restore the topic, or begin anew under another namespace"
+            )
 
     def _started(self, key: RowKey, given: Assigned) -> StoredRow:
         return self._context.store.create_row(key, Row(next=given.first, first=given.first))
@@ -174,15 +186,6 @@ class FeaturesRole:
     def _export(self, opened: _Open) -> None:
         for chain in opened.chains:
             export_row(self._context.metrics, chain)
-
-
-def _check_in_log(position: int, given: Assigned) -> None:
-    if not given.first <= position <= given.end:
-        partition = given.partition
-        raise Gap(
-            f"cannot go on: {partition.topic}[{partition.index}]: expected offset {position} in the log, "
-            f"got {given.first} to {given.end}; restore the topic, or begin anew under another namespace"
-        )
 
 
 def _tell_waiting(view: ViewDefinition, partition: Partition) -> None:
