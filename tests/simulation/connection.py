@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from streams.errors import ChainBroken
+from streams.errors import ChainBroken, StoreUnavailable
 from streams.store import Answer, Cell, Link, OnlineStore, Pointer, Question, Row, RowKey, StoredRow
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
+
+Broken = Callable[[], None]
+"""What becomes of a call that is under way when its connection breaks or its process dies."""
 
 
 class Connection(OnlineStore):
@@ -41,13 +44,19 @@ class Connection(OnlineStore):
         return found
 
     def read_cells(self, key: RowKey, entities: Sequence[str], *, expected: bytes | None = None) -> list[Cell | None]:
-        """Read the cells one after the other, then compare the mark."""
+        """Read the cells one after the other, then compare the mark.
+
+        A store does not go back between two commands of a pipeline: that ends the connection.
+        """
         found: list[Cell | None] = []
+        life = self.store.lives
         for entity in entities:
             self._process.point("read cell")
             found += self.store.own_cells(key, [entity])
         if expected is not None:
             self._process.point("compare mark")
+            if self.store.lives != life:
+                raise StoreUnavailable("cannot use the online store: it was started anew; is it up?")
             self.store.compare(key, expected)
         self._process.point("cells read")
         return found
@@ -85,7 +94,3 @@ class Connection(OnlineStore):
 
     def close(self) -> None:
         """Do nothing: there is nothing to give back."""
-
-
-Broken = Callable[[], None]
-"""What becomes of a call that is under way when its connection breaks or its process dies."""

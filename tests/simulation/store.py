@@ -19,6 +19,8 @@ class TimeTravellingStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self._remembers = False
+        self.lives = 0
+        """How often it went back. Who has sent half a read by then has lost the connection."""
         self._past: deque[dict[str, Any]] = deque(maxlen=REMEMBERED)
 
     def take(self, link: Link) -> None:
@@ -46,6 +48,7 @@ class TimeTravellingStore(MemoryStore):
             before = self._past.pop()
         if lost:
             vars(self).update(before)
+            self.lives += 1
         return lost
 
     def begin(self, *, remembers: bool) -> None:
@@ -53,7 +56,7 @@ class TimeTravellingStore(MemoryStore):
         self._remembers = remembers
 
     def _state(self) -> dict[str, Any]:
-        return {name: _copied(value) for name, value in vars(self).items() if name not in {"_past", "_remembers"}}
+        return {name: _copied(value) for name, value in vars(self).items() if name not in {"_past", "_remembers", "lives"}}
 
 
 def _copied(value: Any) -> Any:
