@@ -52,8 +52,8 @@ bench-echo: $(READY)  ## Request/reply latency against bare librdkafka; last lin
 bench-ingest: $(READY)  ## Events per second against stock Faust; last line JSON
 	@$(RUN) tests.bench.bench_ingest
 
-chaos: $(READY)  ## Fault tests with real processes and signals
-	@$(RUN) pytest -m chaos
+chaos: $(READY)  ## Fault tests with real processes and signals, and mutants of the simulation; last line JSON
+	@$(RUN) tests.chaos
 
 up: $(READY)  ## Start the local Kafka and Redis in the background
 	@.venv/bin/headrace up

@@ -1,4 +1,4 @@
-"""The features role as a subject: every tally, every value, every dead letter and late copy, by the brute-force oracle."""
+"""The features role as a subject: its tallies, values, dead letters and late copies, by the brute-force oracle."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import Any
 from agents.runner import Runner
 from agents.transport import Headers
 from streams.records import RecordBatch
-from streams.store import Cell, Link, Row, RowKey, StoredRow, fresh_mark
+from streams.store import Cell, Link, Row, RowKey, fresh_mark
 from tests.simulation.connection import Connection
 from tests.simulation.process import Parts
 from tests.simulation.sending import SimulatedProducer

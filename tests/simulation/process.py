@@ -1,4 +1,4 @@
-"""A simulated process: one role under its real runner, the partitions it believes to have, and the points it may die at."""
+"""A simulated process: a role under its real runner, the partitions it believes to have, the points it may die at."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from agents.transport import Assigned, Role, Subscription
 from streams.records import Partition, RecordBatch
 from tests.simulation.connection import Broken, Connection
 from tests.simulation.sending import SimulatedLog, SimulatedProducer
-from tests.simulation.store import TimeTravellingStore
 from tests.simulation.stepping import Steppable, can_pause, pause
+from tests.simulation.store import TimeTravellingStore
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -218,5 +218,3 @@ class Process:
             if reading.position == end and (reading.told[0] != end or now_ms - reading.told[1] >= 1_000):
                 reading.told = (end, now_ms)
                 await self.runner.reached_end(partition, end, now_ms)
-
-

@@ -56,7 +56,9 @@ class TimeTravellingStore(MemoryStore):
         self._remembers = remembers
 
     def _state(self) -> dict[str, Any]:
-        return {name: _copied(value) for name, value in vars(self).items() if name not in {"_past", "_remembers", "lives"}}
+        return {
+            name: _copied(value) for name, value in vars(self).items() if name not in {"_past", "_remembers", "lives"}
+        }
 
 
 def _copied(value: Any) -> Any:

@@ -1,13 +1,14 @@
 """A schedule: who acts next, what breaks, and at every rest the question whether all is as the log says.
 
 Several rounds of trouble, each followed by a rest: the faults stop, whoever has the partitions now comes to the end of
-the log, and the subject's oracle looks. Dead processes stay dead, frozen ones frozen, late links late: they go on in the
-next round.
+the log, and the subject's oracle looks. Dead processes stay dead, frozen ones frozen, late links late: they go on in
+the next round.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -71,10 +72,8 @@ class LateLinks:
 
     def arrive(self) -> bool:
         """Let the first of them reach the store; return whether there are more."""
-        try:
+        with contextlib.suppress(ChainBroken):
             self.world.store.take(self.links.pop(0))
-        except ChainBroken:
-            pass
         return bool(self.links)
 
 
@@ -329,7 +328,7 @@ class World:
         """Let everybody run who can, until all wait for the world."""
         ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
         while ready:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # nobody tells when all wait
 
     async def _end(self) -> None:
         self.faulty = False
