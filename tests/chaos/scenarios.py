@@ -117,10 +117,10 @@ def stale_replica(stage: Stage, events: int, trouble: int) -> int:
             _, url = redis_server.start(second)
             replica, primary = redis.Redis.from_url(url), redis.Redis.from_url(stage.redis)
             at = primary.connection_pool.connection_kwargs
-            replica.execute_command("REPLICAOF", at["host"], at["port"])
+            replica.slaveof(at["host"], at["port"])
             stage.publish(part // 2)
             stage.until(lambda known=replica: known.info()["master_link_status"] == "up", "a replica in step")  # type: ignore[misc]
-            replica.execute_command("REPLICAOF", "NO", "ONE")
+            replica.slaveof()
             stage.publish(part - part // 2, over_s=part / 20_000)
             replica.close()
             primary.close()
@@ -156,7 +156,9 @@ def frozen_owner(stage: Stage, events: int, trouble: int) -> int:
     """Stop an owner for longer than the group waits for it, and let it go on with what it had in hand."""
     with Workers(stage) as workers:
         for part in _spread(stage, events, trouble):
+            before = stage.published
             stage.publish(part // 2)
+            stage.until_read(before + part // 4)
             os.kill((frozen := stage.chance.choice(workers.running)).pid, signal.SIGSTOP)
             try:
                 stage.publish(part - part // 2, over_s=FROZEN_S)

@@ -11,6 +11,10 @@ from typing import Self
 
 from tests.chaos.stage import DEADLINE_S, ChaosError, Stage
 
+_BEGUN = "metrics and health on"
+_CLEAN = (0, -signal.SIGTERM)
+"""How a process ends that was told to; by the signal itself where it had not begun yet."""
+
 
 class Workers:
     """Keeps a number of features processes running. A context: none outlives it."""
@@ -23,8 +27,13 @@ class Workers:
         self.running: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
-        """Start them."""
+        """Start them, and wait until each has begun."""
         self.refill()
+        try:
+            self.stage.until(lambda: self.said().count(_BEGUN) == self._count, "every worker begun")
+        except ChaosError:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -73,11 +82,11 @@ class Workers:
         self.kills += 1
 
     def end(self, process: subprocess.Popen[bytes]) -> int:
-        """End one as an operator does; return its code."""
+        """End one as an operator does; return 0 if that went well, else its code."""
         process.terminate()
         code = process.wait(DEADLINE_S)
         self.running = [each for each in self.running if each is not process]
-        return code
+        return 0 if code in _CLEAN else code
 
     def check_alive(self) -> None:
         """Refuse a scenario in which a process ended by itself.
@@ -93,12 +102,11 @@ class Workers:
         """End all as an operator does.
 
         Raises:
-            ChaosError: one did not end with 0.
+            ChaosError: one did not end well.
         """
         for process in self.running:
             process.terminate()
-        codes = [process.wait(DEADLINE_S) for process in self.running]
-        self.running = []
+        codes = [self.end(process) for process in list(self.running)]
         if any(codes):
             raise ChaosError(
                 f"{self.stage.name}: expected every worker to end with 0, got {codes}: {self.said()[-2_000:]}"

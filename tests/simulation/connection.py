@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from streams.errors import ChainBroken, StoreUnavailable
@@ -66,7 +67,7 @@ class Connection(OnlineStore):
         refused: list[ChainBroken] = []
         sent = list(self.sent(links))
         for place, link in enumerate(sent):
-            self._process.point("write", lambda place=place: self._world.break_off(sent[place:]))
+            self._process.point("write", partial(self._world.break_off, sent[place:]))
             try:
                 self.store.take(link)
             except ChainBroken as refusal:

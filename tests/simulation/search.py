@@ -49,8 +49,9 @@ class Wrong:
 @cache
 def subjects(name: str) -> Sequence[Subject]:
     """Return the worlds of one kind, with one partition and with two."""
-    kind = {"features": Features, "balances": Balances}[name]
-    return [kind(1), kind(2)]
+    if name == "features":
+        return [Features(1), Features(2)]
+    return [Balances(1), Balances(2)]
 
 
 def search(

@@ -327,8 +327,8 @@ class World:
     async def _quiet(self) -> None:
         """Let everybody run who can, until all wait for the world."""
         ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
-        while ready:
-            await asyncio.sleep(0)  # nobody tells when all wait
+        while ready:  # noqa: ASYNC110  # nobody tells when all wait
+            await asyncio.sleep(0)
 
     async def _end(self) -> None:
         self.faulty = False
