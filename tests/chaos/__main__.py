@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import random
 import shutil
@@ -71,6 +72,7 @@ def main() -> int:
     unknown = sorted(set(given.scenarios) - set(ALL))
     if unknown:
         parser.error(f"expected {', '.join(ALL)}, got {', '.join(unknown)}")
+    faulthandler.enable()  # a client library that ends the process should say where
     folder = Path(tempfile.mkdtemp(prefix="headrace-chaos-"))
     _say(f"seed {given.seed}; files in {folder}")
     outcomes = []
