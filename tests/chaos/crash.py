@@ -120,7 +120,11 @@ def trapped_producer(trap: Trap) -> type[kafka_producer.KafkaProducer]:
 
 
 def trap_role(trap: Trap) -> None:
-    """Set traps in the middle of opening a partition, and of giving it up. The last is the third, or the one left."""
+    """Set traps where a partition has just been opened, and where one is about to be given up.
+
+    The last opening is the one with which two partitions are in hand, the share of a third process that comes; the last
+    to be given up is the only one left.
+    """
     opened, closed = FeaturesRole.open, FeaturesRole.close
     held: set[Partition] = set()
 
