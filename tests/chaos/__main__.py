@@ -18,9 +18,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from headrace import servers
-from tests.chaos.scenarios import ALL
+from tests.chaos.scenarios import ALL, GOES_BACK
 from tests.chaos.stage import ChaosError, Stage
 from tests.chaos.truth import judge
+from tests.chaos.workers import chain_breaks
 from tests.simulation.search import MUTANTS, search
 
 EVENTS = 200_000
@@ -38,6 +39,8 @@ class Outcome:
     kills: int
     lost: int | None
     counted_twice: int | None
+    chain_breaks: int
+    """How many writes were refused: that the fault was one."""
     problems: Sequence[str]
     seconds: float
     callers_without_outcome: None = None
@@ -57,8 +60,11 @@ def play(name: str, folder: Path, *, seed: int, events: int, trouble: int | None
         lost, twice, problems = verdict.lost, verdict.counted_twice, list(verdict.problems)
     except ChaosError as error:
         problems = [str(error)]
+    breaks = chain_breaks(stage)
+    if name in GOES_BACK and not breaks:
+        problems.append("expected refused writes after the store went back, got none: nothing was tried")
     seconds = round(time.monotonic() - began_s, 1)
-    return Outcome(name, seed, stage.published, killed, lost, twice, problems, seconds)
+    return Outcome(name, seed, stage.published, killed, lost, twice, breaks, problems, seconds)
 
 
 def main() -> int:
@@ -121,8 +127,8 @@ def _mutants_found() -> list[str]:
 
 def _tell(outcome: Outcome) -> None:
     _say(
-        f"{outcome.scenario}: {outcome.events} events, {outcome.kills} kills, lost {outcome.lost}, "
-        f"counted twice {outcome.counted_twice}, {outcome.seconds} s (seed {outcome.seed})"
+        f"{outcome.scenario}: {outcome.events} events, {outcome.kills} kills, lost {outcome.lost}, counted twice "
+        f"{outcome.counted_twice}, {outcome.chain_breaks} writes refused, {outcome.seconds} s (seed {outcome.seed})"
     )
     for problem in outcome.problems[:_SHOWN]:
         _say(f"  {problem}")

@@ -214,3 +214,6 @@ ALL: Mapping[str, tuple[Scenario, int]] = {
     "rolling-deploy": (rolling_deploy, 1),
 }
 """Every scenario, and how much trouble the full run makes in it."""
+
+GOES_BACK = ("redis-rolled-back", "stale-replica")
+"""Scenarios in which the store forgets what living processes wrote: some of their writes have to be refused."""

@@ -111,3 +111,8 @@ class Workers:
             raise ChaosError(
                 f"{self.stage.name}: expected every worker to end with 0, got {codes}: {self.said()[-2_000:]}"
             )
+
+
+def chain_breaks(stage: Stage) -> int:
+    """Return how many writes of a scenario's processes were refused because another mark was in the row."""
+    return sum(log.read_text().count("another mark is in the row") for log in stage.folder.glob("worker-*.log"))
