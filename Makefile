@@ -61,8 +61,8 @@ bench-reads: $(READY)  ## How long reads of finalised features take; last line J
 bench-poison: $(READY)  ## What unusable records cost, and that none is lost; last line JSON
 	@$(RUN) tests.bench.bench_poison
 
-chaos: $(READY)  ## Fault tests with real processes and signals
-	@$(RUN) pytest -m chaos
+chaos: $(READY)  ## Fault tests with real processes and signals, and mutants of the simulation; last line JSON
+	@$(RUN) tests.chaos
 
 up: $(READY)  ## Start the local Kafka and Redis in the background
 	@.venv/bin/headrace up

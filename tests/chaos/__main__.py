@@ -1,0 +1,142 @@
+"""``make chaos``: all scenarios on real Kafka and Redis, all mutants of the simulation; last line one JSON object.
+
+``python -m tests.chaos [SCENARIO…] [--seed N] [--events N]`` plays some of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from headrace import servers
+from tests.chaos.scenarios import ALL, GOES_BACK
+from tests.chaos.stage import ChaosError, Stage
+from tests.chaos.truth import judge
+from tests.chaos.workers import chain_breaks
+from tests.simulation.search import MUTANTS, search
+
+EVENTS = 200_000
+_SEARCHED = 4_000
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a scenario came to."""
+
+    scenario: str
+    seed: int
+    events: int
+    kills: int
+    lost: int | None
+    counted_twice: int | None
+    chain_breaks: int
+    """How many writes were refused: that the fault was one."""
+    problems: Sequence[str]
+    seconds: float
+    callers_without_outcome: None = None
+    callers_with_two: None = None
+    digests_equal: None = None
+
+
+def play(name: str, folder: Path, *, seed: int, events: int, trouble: int | None = None) -> Outcome:
+    """Play one scenario in ``folder``, whose servers are started if they are not up, and judge it by the topic."""
+    scenario, most = ALL[name]
+    began_s = time.monotonic()
+    stage = Stage(folder / name, folder, f"chaos-{name}-{seed % 10_000}"[:32], seed)
+    killed, lost, twice, problems = 0, None, None, list[str]()
+    try:
+        killed = scenario(stage, events, most if trouble is None else trouble)
+        verdict = judge(stage)
+        lost, twice, problems = verdict.lost, verdict.counted_twice, list(verdict.problems)
+    except ChaosError as error:
+        problems = [str(error)]
+    breaks = chain_breaks(stage)
+    if name in GOES_BACK and not breaks:
+        problems.append("expected refused writes after the store went back, got none: nothing was tried")
+    seconds = round(time.monotonic() - began_s, 1)
+    return Outcome(name, seed, stage.published, killed, lost, twice, breaks, problems, seconds)
+
+
+def main() -> int:
+    """Play what the command line asks for; return 1 where something was lost, counted twice or not noticed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(ALL))
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
+    parser.add_argument("--events", type=int, default=EVENTS)
+    parser.add_argument("--keep", action="store_true", help="leave the servers' and the processes' files behind")
+    given = parser.parse_args()
+    unknown = sorted(set(given.scenarios) - set(ALL))
+    if unknown:
+        parser.error(f"expected {', '.join(ALL)}, got {', '.join(unknown)}")
+    faulthandler.enable()  # a client library that ends the process should say where
+    folder = Path(tempfile.mkdtemp(prefix="headrace-chaos-"))
+    _say(f"seed {given.seed}; files in {folder}")
+    outcomes = []
+    try:
+        for place, name in enumerate(given.scenarios or ALL):
+            _say(f"{name}: begins")
+            outcomes.append(play(name, folder, seed=given.seed + place, events=given.events))
+            _tell(outcomes[-1])
+    finally:
+        servers.stop(folder)
+    found = _mutants_found()
+    wrong = [each for each in outcomes if each.problems or each.lost or each.counted_twice]
+    mutants = sum(map(len, MUTANTS.values()))
+    if not wrong and not given.keep:
+        shutil.rmtree(folder)
+    print(json.dumps(_line(outcomes, mutants, len(found))), flush=True)  # noqa: T201  # the command's answer
+    return 1 if wrong or len(found) < mutants else 0
+
+
+def _line(outcomes: Sequence[Outcome], mutants: int, caught: int) -> dict[str, object]:
+    known = [each for each in outcomes if each.lost is not None and each.counted_twice is not None]
+    judged = len(known) == len(outcomes)
+    return {
+        "kills": sum(each.kills for each in outcomes),
+        "lost": sum(each.lost or 0 for each in known) if judged else None,
+        "counted_twice": sum(each.counted_twice or 0 for each in known) if judged else None,
+        "callers_without_outcome": None,
+        "callers_with_two": None,
+        "digests_equal": None,
+        "mutants": mutants,
+        "mutants_caught": caught,
+        "scenarios": [asdict(each) for each in outcomes],
+    }
+
+
+def _mutants_found() -> list[str]:
+    """Return the mutants that the simulation notices."""
+    found = []
+    for subject, known in MUTANTS.items():
+        for mutant in known:
+            wrong = search(subject, range(_SEARCHED), mutant=mutant, most=1)
+            _say(f"mutant: {mutant}: {f'noticed at seed {wrong[0].seed}' if wrong else 'NOT noticed'}")
+            found += [mutant] * bool(wrong)
+    return found
+
+
+def _tell(outcome: Outcome) -> None:
+    _say(
+        f"{outcome.scenario}: {outcome.events} events, {outcome.kills} kills, lost {outcome.lost}, counted twice "
+        f"{outcome.counted_twice}, {outcome.chain_breaks} writes refused, {outcome.seconds} s (seed {outcome.seed})"
+    )
+    for problem in outcome.problems[:_SHOWN]:
+        _say(f"  {problem}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201  # the command speaks to people
+
+
+if __name__ == "__main__":
+    sys.exit(main())
