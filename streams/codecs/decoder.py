@@ -6,6 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Annotated, Any, cast
 
 import msgspec
@@ -88,8 +89,11 @@ class EventDecoder(ABC):
     def _settle_times(self, events: Sequence[Any]) -> None:
         """Turn the events' times into integer ms, in place."""
         for name in self._times:
-            for event in events:
-                at = getattr(event, name)
+            times = list(map(attrgetter(name), events))
+            if set(map(type, times)) == {int} and min(times) >= 0 and max(times) <= LATEST_MS:
+                continue
+            for event, given in zip(events, times, strict=True):
+                at = given
                 if type(at) is not int:
                     if at is None:
                         continue
