@@ -43,10 +43,13 @@ class Workers:
         for process in self.running:
             process.send_signal(signal.SIGCONT)
             process.kill()
-            process.wait()
+            _wait(process)
 
     def refill(self) -> None:
         """Replace those that ended."""
+        for process in self.running:
+            if process.poll() is not None:
+                _wait(process)
         self.running = [process for process in self.running if process.poll() is None]
         while len(self.running) < self._count:
             self.start()
@@ -78,13 +81,13 @@ class Workers:
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """Kill -9 one, and wait for its end."""
         process.kill()
-        process.wait()
+        _wait(process)
         self.kills += 1
 
     def end(self, process: subprocess.Popen[bytes]) -> int:
         """End one as an operator does; return 0 if that went well, else its code."""
         process.terminate()
-        code = process.wait(DEADLINE_S)
+        code = _wait(process)
         self.running = [each for each in self.running if each is not process]
         return 0 if code in _CLEAN else code
 
@@ -111,6 +114,14 @@ class Workers:
             raise ChaosError(
                 f"{self.stage.name}: expected every worker to end with 0, got {codes}: {self.said()[-2_000:]}"
             )
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a process's end; close what leads to it."""
+    code = process.wait(DEADLINE_S)
+    if process.stdin is not None:
+        process.stdin.close()
+    return code
 
 
 def chain_breaks(stage: Stage) -> int:
