@@ -90,10 +90,10 @@ STATISTICS = [
         ("window a tile too long", "before = newest - plan.tiles", "before = newest - plan.tiles - 1"),
         ("window a tile too short", "before = newest - plan.tiles", "before = newest - plan.tiles + 1"),
         ("tile of now left out", "bisect_right(tiles, newest)", "bisect_right(tiles, newest - 1)"),
-        ("newest tile always in", "tiles[-1] <= newest else", "True else"),
+        ("newest tile always in", "rows[-width] > newest or rows[0] <= before", "rows[0] <= before"),
         ("partial window answered", "dropped > before", "dropped > newest"),
         ("whole window refused", "dropped > before", "dropped >= before"),
-        ("ages by the first origin", "(as_of_ms - origin_ms - held[0]", "(as_of_ms - spans[0][3] - held[0]"),
+        ("ages by the first origin", "(as_of_ms - origin_ms - held[0]", "(as_of_ms - spans[0][1] - held[0]"),
         ("several values by wrong place", "found[item - 1]", "found[-item]"),
     ),
     *_of(
@@ -122,7 +122,7 @@ STATISTICS = [
         "aggregates/columns.py",
         ("nulls average as zeros", "counted = source if source.nullable else source.events", "counted = source.events"),
         ("any condition is enough", "value_of(event) if all(", "value_of(event) if any("),
-        ("what is unknown is let in", "evaluate(each, row) is True", "evaluate(each, row) is not False"),
+        ("what is unknown is let in", "each(row) is True", "each(row) is not False"),
         ("filters share a column", 'where = f"|{condition_text(self.where)}" if self.where else ""', 'where = ""'),
     ),
     *_of(
