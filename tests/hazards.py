@@ -1,4 +1,4 @@
-"""The decode hazards: bytes as files, what becomes of them in one table, per version of the event's schema."""
+"""The decode hazards: bytes as files, what becomes of them in one table, kept for each version of the schema."""
 
 from __future__ import annotations
 
