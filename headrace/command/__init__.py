@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "load": "Ask a model at a fixed rate, and tell how it answered.",
     "features": "Show what the online store knows of an entity.",
     "audit": "Prove that every record is in exactly one tally and one state.",
+    "parity": "Prove that what was served is what the log says, bit for bit.",
     "alerts": "List the incidents that are open, and each model's verdict.",
     "batch": "Train a model on the published past, and put its release in force.",
 }
