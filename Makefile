@@ -7,7 +7,7 @@ EXTRAS := .[codecs,console,local,demo]
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format format-check lint types bench-echo bench-ingest bench-features chaos up down constraints clean
+.PHONY: help setup demo test check format format-check lint types bench-echo bench-ingest bench-features bench-parity chaos up down constraints clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | awk -F ':.*  ## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ bench-ingest: $(READY)  ## Events per second against stock Faust; last line JSON
 
 bench-features: $(READY)  ## Windowed features against peers and a plain loop; last line JSON
 	@$(RUN) tests.bench.bench_features
+
+bench-parity: $(READY)  ## A million answers had again from the log, bit for bit; last line JSON
+	@$(RUN) tests.bench.bench_parity
 
 chaos: $(READY)  ## Fault tests with real processes and signals
 	@$(RUN) pytest -m chaos

@@ -17,11 +17,13 @@ from definitions.values import Value
 from streams.chain import Chain
 from streams.engine import Engine
 from streams.intake import Intake
-from streams.reading import Asked, FeatureReader
+from streams.reading import Asked, FeatureReader, Served
 from streams.records import Partition
 from streams.store import OnlineStore, Row, RowKey
 from streams.store.memory import MemoryStore
 from tests.builders import model_definition
+
+_PATIENT_MS = 10_000
 
 INPUTS: Mapping[str, Value] = {"distance": 100.0, "carrier": "AA"}
 
@@ -62,13 +64,28 @@ class Serving:
             for partition in self._history.partitions(source.event.topic):
                 self.apply(source, partition.index)
 
+    def serve_many(self, asked: Sequence[tuple[Asked, int]]) -> list[Probe]:
+        """Answer questions, (entities, time) each, in one read, as scoring does."""
+        question = self._reader.question([entities for entities, _ in asked])
+        answer = self.store.read(question, timeout_ms=_PATIENT_MS)
+        return [
+            self._probe(entities, at_ms, self._reader.serve(question, answer, index, at_ms))
+            for index, (entities, at_ms) in enumerate(asked)
+        ]
+
     def serve(self, entities: Asked, at_ms: int) -> Probe:
-        """Answer a request as scoring does, and return the prediction, as it comes out of the log again, as a probe."""
-        question = self._reader.question([entities])
-        served = self._reader.serve(question, self.store.read(question), 0, at_ms)
+        """Answer one question; return the prediction as it comes out of the log again."""
+        [probe] = self.serve_many([(entities, at_ms)])
+        return msgspec.json.decode(msgspec.json.encode(probe), type=Probe)
+
+    def row(self, source: Source, index: int) -> Row:
+        """Return how far a source has come in a partition."""
+        return self._chains[source.key, index].row
+
+    def _probe(self, entities: Asked, at_ms: int, served: Served) -> Probe:
         values = {**served.values, **INPUTS}
         self._asked += 1
-        probe = Probe(
+        return Probe(
             request_id=f"late.requests/0@{self._asked}",
             at_ms=at_ms,
             release="",
@@ -77,7 +94,6 @@ class Serving:
             vector=[values[name] for name in self._names],
             positions=served.positions,
         )
-        return msgspec.json.decode(msgspec.json.encode(probe), type=Probe)
 
 
 def prove(
