@@ -7,7 +7,8 @@ position, answers in order of position in one pass, and the answers are put toge
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -22,6 +23,9 @@ from streams.intake import DecodedBatch, Intake
 from streams.records import Partition, RecordBatch
 from streams.replay import Remembered
 from streams.store import OnlineStore, RowKey
+
+_MOST_HELD = 200_000
+"""How many records the slowest source of a topic's partition may be behind the furthest, read for both at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,34 +141,62 @@ class SourceReplay:
 
 
 class _Tape:
-    """One partition of the log, read forward no further than is asked, and every source on it."""
+    """One partition of the log, read forward, and every source on it, each replayed no further than it is asked.
+
+    What is read stays until the slowest source has taken it: views of one topic go on together, so that is little. A
+    source that has fallen far behind, as one does that was declared later, gets a tape of its own from `split`.
+    """
 
     def __init__(self, partition: Partition, history: History, intake: Intake, sources: Sequence[SourceReplay]) -> None:
         self.partition = partition
-        self.sources = sources
+        self._sources = list(sources)
         self._history = history
         self._intake = intake
-        self._first = self._next = self._read_to = min(each.first for each in sources)
+        self._read_to = min(each.reached for each in sources)
         self._batches: Generator[RecordBatch] | None = None
-        self._held: DecodedBatch | None = None
+        self._held: deque[DecodedBatch] = deque()
 
-    def advance(self, until: int, tell: Tell) -> None:
-        """Replay up to a position that the log has."""
-        while self._next < until:
-            batch = self._held or self._read(until)
-            part = batch.between(self._next, until)
-            for source in self.sources:
-                source.take(part)
-            self._next = part.next
-            self._held = batch if batch.next > part.next else None
-            tell(f"{self.partition.topic}[{self.partition.index}]", self._next - self._first, until - self._first)
-        for source in self.sources:
+    def advance(self, tell: Tell, until: int | None = None) -> None:
+        """Replay each source as far as it is asked, or up to ``until``, which the log has."""
+        wanted = {source: source.furthest if until is None else until for source in self._sources}
+        furthest = max(wanted.values())
+        for batch in self._held:
+            self._hand_out(batch, wanted)
+        while self._read_to < furthest:
+            batch = self._read(furthest)
+            self._held.append(batch)
+            self._hand_out(batch, wanted)
+            tell(f"{self.partition.topic}[{self.partition.index}]", min(batch.next, furthest), furthest)
+            self._forget()
+        for source in self._sources:
             source.answer()
+        self._forget()
+
+    def split(self) -> _Tape | None:
+        """Move the sources that hold back too much to a tape of their own, and return it; None where there are none."""
+        furthest = max(source.reached for source in self._sources)
+        slow = [source for source in self._sources if furthest - source.reached > _MOST_HELD]
+        if not slow:
+            return None
+        self._sources = [source for source in self._sources if source not in slow]
+        self._forget()
+        return _Tape(self.partition, self._history, self._intake, slow)
 
     def close(self) -> None:
         """Stop reading."""
         if self._batches is not None:
             self._batches.close()
+
+    def _hand_out(self, batch: DecodedBatch, wanted: Mapping[SourceReplay, int]) -> None:
+        for source, until in wanted.items():
+            if source.reached < min(batch.next, until) and batch.first < until:
+                source.take(batch.between(batch.first, until))
+
+    def _forget(self) -> None:
+        """Drop what every source has taken."""
+        slowest = min(source.reached for source in self._sources)
+        while self._held and self._held[0].next <= slowest:
+            self._held.popleft()
 
     def _read(self, until: int) -> DecodedBatch:
         batch = None if self._batches is None else next(self._batches, None)
@@ -237,12 +269,14 @@ class LogReplay:
     def answer(self, tell: Tell = tell_nobody) -> None:
         """Replay as far as is asked, and no further."""
         for tape in self._tapes:
-            tape.advance(max(source.furthest for source in tape.sources), tell)
+            tape.advance(tell)
+        split = (tape.split() for tape in self._tapes)
+        self._tapes += [tape for tape in split if tape is not None]
 
     def finish(self, tell: Tell = tell_nobody) -> None:
         """Replay to the log's end as it is now: what came late is told from there."""
         for tape in self._tapes:
-            tape.advance(self._history.bounds(tape.partition)[1], tell)
+            tape.advance(tell, self._history.bounds(tape.partition)[1])
 
     def forget_shots(self) -> None:
         """Drop the answers of this round."""
