@@ -24,7 +24,7 @@ from streams.records import Partition, RecordBatch
 from streams.replay import Remembered
 from streams.store import OnlineStore, RowKey
 
-_MOST_HELD = 200_000
+MOST_HELD = 200_000
 """How many records the slowest source of a topic's partition may be behind the furthest, read for both at once."""
 
 
@@ -172,10 +172,10 @@ class _Tape:
             source.answer()
         self._forget()
 
-    def split(self) -> _Tape | None:
-        """Move the sources that hold back too much to a tape of their own, and return it; None where there are none."""
+    def split(self, most_held: int) -> _Tape | None:
+        """Move the sources that hold back more to a tape of their own, and return it; None where there are none."""
         furthest = max(source.reached for source in self._sources)
-        slow = [source for source in self._sources if furthest - source.reached > _MOST_HELD]
+        slow = [source for source in self._sources if furthest - source.reached > most_held]
         if not slow:
             return None
         self._sources = [source for source in self._sources if source not in slow]
@@ -224,6 +224,7 @@ class LogReplay:
         store: whose rows say where each state began; nothing else is read from it.
         schemas: the schema registry, where an event's codec needs one.
         hindsight: whether to tell, too, what was not known at a position.
+        most_held: how many records are kept for a source that is behind another.
     """
 
     def __init__(
@@ -234,8 +235,10 @@ class LogReplay:
         *,
         schemas: Schemas | None = None,
         hindsight: bool = True,
+        most_held: int = MOST_HELD,
     ) -> None:
         self._history = history
+        self._most_held = most_held
         self._tapes: list[_Tape] = []
         self._replays: dict[tuple[str, str], SourceReplay] = {}
         topics = dict.fromkeys(source.event.topic for source in sources)
@@ -270,7 +273,7 @@ class LogReplay:
         """Replay as far as is asked, and no further."""
         for tape in self._tapes:
             tape.advance(tell)
-        split = (tape.split() for tape in self._tapes)
+        split = (tape.split(self._most_held) for tape in self._tapes)
         self._tapes += [tape for tape in split if tape is not None]
 
     def finish(self, tell: Tell = tell_nobody) -> None:

@@ -71,10 +71,10 @@ def command(
     a difference there is `late` or `duplicate`, and no fault. May run beside the roles. The exit code is 1 for a fault.
     """
     voice = Voice(as_json)
-    share = _checked_sample(sample)
+    share = checked_sample(sample)
     settings = settings_of(context)
     with _world(settings) as world:
-        chosen = _chosen(world.app, model)
+        chosen = chosen_model(world.app, model)
         try:
             reader = PredictionReader(chosen, world.namespace, world.history, sample=share)
             with _proof(chosen, world) as proof:
@@ -85,7 +85,7 @@ def command(
                     found = _once(reader, proof, limit)
         except HistoryUnavailable as error:
             raise ServerMissing(str(error)) from error
-    for line in _lines(found):
+    for line in lines_of(found):
         voice.say(line)
     voice.answer({"model": chosen.name, **found.as_json()})
     if found.faults:
@@ -215,7 +215,13 @@ class _Definitions:
         return self._known[release]
 
 
-def _chosen(app: AppDefinition, name: str) -> ModelDefinition:
+def chosen_model(app: AppDefinition, name: str) -> ModelDefinition:
+    """Return the model of that name; without a name, the app's only one.
+
+    Raises:
+        UsageError: no name is given, and there is not just one model.
+        NotDeclared: there is no model of that name.
+    """
     if name:
         return app.model(name)
     if len(app.models) != 1:
@@ -224,7 +230,12 @@ def _chosen(app: AppDefinition, name: str) -> ModelDefinition:
     return app.models[0]
 
 
-def _checked_sample(sample: float) -> float:
+def checked_sample(sample: float) -> float:
+    """Return a share of predictions.
+
+    Raises:
+        UsageError: it is none.
+    """
     if not 0 < sample <= 1:
         raise UsageError(f"cannot prove parity: --sample: expected a share above 0 and up to 1, got {sample}")
     return sample
@@ -237,7 +248,7 @@ def _line(found: Parity) -> str:
     return f"{found.probes} probes: equal {found.equal}, unequal {found.unequal} ({labels}){skipped}"
 
 
-def _lines(found: Parity) -> list[str]:
+def lines_of(found: Parity) -> list[str]:
     """Return what was found as people read it."""
     lines = [_line(found)]
     for label in Label:

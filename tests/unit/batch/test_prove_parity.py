@@ -254,3 +254,28 @@ def test_a_source_that_had_not_started_is_no_source_without_events(world: World)
     waiting = replace(served, positions={world.source.key: {}}, vector=[None, None, *served.vector[2:]])
 
     assert counts(world.prove(waiting)) == (1, 1, {})
+
+
+@pytest.mark.parametrize("most_held", [1, 1_000])
+def test_views_that_stand_far_apart_on_one_topic_are_each_proven_in_one_pass(most_held: int) -> None:
+    views = [view_of(name="quick"), view_of(name="slow")]
+    history = MemoryHistory({TOPIC: [flights(range(12))]}, batch=2)
+    serving, probes = Serving(views, history), []
+    for quick, slow in [(6, 0), (3, 1), (2, 4), (1, 7)]:
+        serving.apply(serving.sources[0], 0, quick)
+        serving.apply(serving.sources[1], 0, slow)
+        probes.append(serving.serve({"origin": "JFK"}, at_ms(SERVED_AT)))
+    replays: list[LogReplay] = []
+
+    def replay() -> LogReplay:
+        replays.append(LogReplay(serving.sources, history, serving.store, most_held=most_held))
+        return replays[-1]
+
+    proof = ParityProof(serving.model, replay)
+    for probe in probes:
+        proof.take(probe)
+        proof.answer()
+    found = proof.finish()
+
+    assert counts(found) == (4, 4, {"late": 3})
+    assert len(replays) == 1
