@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -85,7 +86,8 @@ class Hindsight:
 
     def with_late(self, state: CellState | None, reach: Reach, at_ms: int) -> CellState | None:
         """Return ``state`` with what came at or behind the reach's position, of times up to ``at_ms``; changes it."""
-        late = [each for each in self._late.get(reach.entity, ()) if each[0] >= reach.position and each[1] <= at_ms]
+        known = self._late.get(reach.entity, [])
+        late = [each for each in known[bisect_left(known, (reach.position,)) :] if each[1] <= at_ms]
         if not late:
             return state
         offsets, times_ms, events = zip(*late, strict=True)
