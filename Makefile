@@ -7,7 +7,8 @@ EXTRAS := .[codecs,console,local,demo]
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format format-check lint types bench-echo bench-ingest bench-features bench-reads bench-poison chaos up down constraints clean
+.PHONY: help setup demo test check format format-check lint types bench-echo bench-ingest bench-features bench-reads \
+	bench-poison bench-parity chaos up down constraints clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | awk -F ':.*  ## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -60,6 +61,9 @@ bench-reads: $(READY)  ## How long reads of finalised features take; last line J
 
 bench-poison: $(READY)  ## What unusable records cost, and that none is lost; last line JSON
 	@$(RUN) tests.bench.bench_poison
+
+bench-parity: $(READY)  ## A million answers had again from the log, bit for bit; last line JSON
+	@$(RUN) tests.bench.bench_parity
 
 chaos: $(READY)  ## Fault tests with real processes and signals, and mutants of the simulation; last line JSON
 	@$(RUN) tests.chaos

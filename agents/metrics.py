@@ -44,6 +44,7 @@ TABLE: tuple[tuple[str, _Kind, tuple[str, ...], str], ...] = (
     ("snapshots_total", Counter, ("model", "learner"), "snapshots published"),
     ("drift_psi", Gauge, ("model", "signal"), "PSI of the last complete day against the baseline"),
     ("drift_verdict", Gauge, ("model", "signal", "verdict"), "1 for the verdict in force"),
+    ("parity_probes_total", Counter, ("model", "result"), "vectors had again from the log: equal, or why not"),
     ("alerts_total", Counter, ("model", "state"), "alert records sent"),
     ("heartbeat_timestamp_seconds", Gauge, ("role",), "when the role last made progress or found nothing to do"),
 )

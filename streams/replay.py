@@ -17,7 +17,7 @@ from definitions.values import Value
 from streams.cells import ORIGIN, CellState
 from streams.chain import Slot
 from streams.codecs import Schemas
-from streams.engine import Engine
+from streams.engine import Applied, Engine
 from streams.entities import asked_key
 from streams.finalise import Held
 from streams.intake import DecodedBatch, Intake
@@ -35,9 +35,11 @@ class Remembered:
         self.slots: dict[str, Slot[CellState]] = {}
         self._engine = engine
 
-    def apply(self, batch: DecodedBatch) -> None:
-        """Add a batch to the state."""
-        self.row = self._engine.apply(self.row, self._load, batch).row
+    def apply(self, batch: DecodedBatch) -> Applied:
+        """Add a batch to the state; return what became of it."""
+        applied = self._engine.apply(self.row, self._load, batch)
+        self.row = applied.row
+        return applied
 
     def state(self, entity: str) -> CellState | None:
         """Return the entity's cell, None if it has none."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -84,7 +85,10 @@ class KafkaReader(threading.Thread):
         """Poll until stopped."""
         try:
             self._consumer.subscribe(
-                self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+                self._topics,
+                on_assign=self._assigned,
+                on_revoke=partial(self._give_up, commit=True),
+                on_lost=partial(self._give_up, commit=False),
             )
             while not self._stopping.is_set():
                 self._turn()
@@ -161,8 +165,6 @@ class KafkaReader(threading.Thread):
             lane.told_s = now_s
         if due:
             self._owner.ended([(lane.partition, lane.next) for lane in due])
-
-    # -- back pressure
 
     def _has_room(self) -> bool:
         if self._paused:
@@ -284,12 +286,6 @@ class KafkaReader(threading.Thread):
             except KafkaException as error:
                 logger.warning("kafka: bounds: %s", error.args[0].str())
             raise
-
-    def _revoked(self, consumer: Consumer, found: list[TopicPartition]) -> None:
-        self._give_up(consumer, found, commit=True)
-
-    def _lost(self, consumer: Consumer, found: list[TopicPartition]) -> None:
-        self._give_up(consumer, found, commit=False)
 
     def _give_up(self, consumer: Consumer, found: list[TopicPartition], *, commit: bool) -> None:
         lanes = [lane for each in found if (lane := self._lanes.get((each.topic, each.partition))) is not None]

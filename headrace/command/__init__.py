@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "audit": "Prove that every record is in exactly one tally and one state.",
     "dlq": "List, show, replay and discard dead letters; resume a partition that is full of them.",
     "repair": "Tell what does not fit between a topic and its rows, and go on in a way you choose.",
+    "parity": "Prove that what was served is what the log says, bit for bit.",
     "alerts": "List the incidents that are open, and each model's verdict.",
     "batch": "Train a model on the published past, and put its release in force.",
 }

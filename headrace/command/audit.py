@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from batch.audit_log import audit_log
-from batch.context import Tell
 from batch.errors import HistoryUnavailable
 from batch.findings import TALLIES, Audit, PartitionAudit
 from batch.history import KafkaHistory
+from headrace.command.bars import bars
 from headrace.command.ending import FOUND_A_PROBLEM
 from headrace.command.options import AsJson, settings_of
 from headrace.command.voice import Voice
@@ -63,28 +59,12 @@ def _audit(context: typer.Context) -> Audit:
     store = open_store(substrate, settings.namespace_of(app.name))
     try:
         history = KafkaHistory(substrate.kafka or "", settings.kafka_properties)
-        with _bars() as tell:
+        with bars() as tell:
             return audit_log(app, history, store, schemas=open_schemas(settings), tell=tell)
     except HistoryUnavailable as error:
         raise ServerMissing(str(error)) from error
     finally:
         store.close()
-
-
-@contextmanager
-def _bars() -> Iterator[Tell]:
-    """Yield what takes progress; each partition is a bar on standard error, where that is a terminal."""
-    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bars: dict[str, TaskID] = {}
-
-        def tell(where: str, done: int, total: int) -> None:
-            if where not in bars:
-                bars[where] = progress.add_task(where, total=total)
-            progress.update(bars[where], completed=done, total=total)
-
-        yield tell
 
 
 def _lines(audit: Audit, most: int) -> list[str]:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from batch.build_training_set import Question, read_questions
-from batch.context import JobContext, Tell
+from batch.context import JobContext
 from batch.errors import HistoryUnavailable
 from batch.history import KafkaHistory
 from batch.train import TrainResult, train
 from definitions.declared import ModelDefinition
 from definitions.values import parse_span
+from headrace.command.bars import bars
 from headrace.command.options import AsJson, settings_of
 from headrace.command.voice import Voice
 from headrace.errors import ServerMissing, UsageError
@@ -71,7 +68,7 @@ async def _train(context: typer.Context, name: str, file: Path, delay_ms: int) -
         job = JobContext(session.namespace, history, session.store, session.artefacts, session.schemas)
         asked = _questions_of(file, model)
         try:
-            with _bars() as tell:
+            with bars() as tell:
                 result = train(model, asked, job, now_ms=session.log.now_ms(), delay_ms=delay_ms, tell=tell)
         except HistoryUnavailable as error:
             raise ServerMissing(str(error)) from error
@@ -92,22 +89,6 @@ def _questions_of(file: Path, model: ModelDefinition) -> list[Question]:
             return list(read_questions(lines, model))
     except OSError as error:
         raise UsageError(f"cannot read questions: {file}: {error.strerror}") from error
-
-
-@contextmanager
-def _bars() -> Iterator[Tell]:
-    """Yield what takes progress; each stage is a bar on standard error, where that is a terminal."""
-    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bars: dict[str, int] = {}
-
-        def tell(stage: str, done: int, total: int) -> None:
-            if stage not in bars:
-                bars[stage] = progress.add_task(stage, total=total)
-            progress.update(bars[stage], completed=done, total=total)  # type: ignore[arg-type]  # a TaskID is an int
-
-        yield tell
 
 
 def _lines(result: TrainResult) -> list[str]:
