@@ -9,15 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from agents.read_features import GuardedReads
 from agents.serve_model import ServedModel, monotonic_ms
-from definitions.declared import Input
+from definitions.declared import Input, ViewDefinition
 from definitions.values import Value
 from online_models.executor import CHAMPION, Executor, MicroBatch, Scored
 from streams.messages import Prediction, ScoreReply, Timings, Version
-from streams.reading import FeatureReader, Served
+from streams.reading import Served
 from streams.request_reply import Reason, Request, Status
+from streams.versions import ModelReader
 
 _SHOWN_DIGITS = 12
 
@@ -42,6 +44,8 @@ class _Known:
     absent: tuple[str, ...] = ()
     positions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     as_of_ms: int | None = None
+    versions: tuple[str, ...] = ()
+    """Keys of the views that were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +64,14 @@ class ModelAnswers:
     Args:
         served: the trained versions in force.
         reads: the online store.
+        views: all that are declared; each is read in its version in force.
     """
 
-    def __init__(self, served: ServedModel, reads: GuardedReads) -> None:
+    def __init__(self, served: ServedModel, reads: GuardedReads, views: Sequence[ViewDefinition] = ()) -> None:
         self._served = served
         self._model = served.model
         self._reads = reads
-        self._reader = FeatureReader(served.model.views)
+        self._reader = ModelReader(served.model, views)
         self._views = tuple(view.name for view in served.model.views)
         self._places = [(each.view is None, _served_name(each)) for each in served.model.inputs]
 
@@ -103,15 +108,18 @@ class ModelAnswers:
             yield self._answered(request, each, vector, _Turn(batch, index, executor.route.champion, timings))
 
     def _read(self, requests: Sequence[Request], now_ms: int) -> list[_Known]:
-        question = self._reader.question([request.entities for request in requests], pointers=self._served.pointers)
         budget_ms = max(request.remaining_ms(now_ms) for request in requests)
-        answer = self._reads.read(question, budget_ms=budget_ms)
-        if answer is None:
+        found = self._reader.read(
+            [request.entities for request in requests],
+            [request.at_ms for request in requests],
+            partial(self._reads.read, budget_ms=budget_ms),
+            pointers=self._served.pointers,
+        )
+        if found is None:
             return [_Known(lost=self._views)] * len(requests)
-        self._served.follow(answer.pointers)
-        return [
-            _known(self._reader.serve(question, answer, index, request.at_ms)) for index, request in enumerate(requests)
-        ]
+        self._served.follow(found.pointers)
+        versions = tuple(view.key for view in found.views)
+        return [_known(served, versions) for served in found.served]
 
     def _vector(self, request: Request, known: _Known) -> list[Value]:
         return [request.inputs[name] if asked else known.values.get(name) for asked, name in self._places]
@@ -144,6 +152,7 @@ class ModelAnswers:
             features_as_of=known.as_of_ms,
             degraded=[*known.lost, *([] if batch.answered_by == turn.champion else [turn.champion])],
             absent=list(known.absent),
+            views=list(known.versions),
             reason=reason,
             timings=turn.timings,
         )
@@ -171,13 +180,14 @@ def _served_name(each: Input) -> str:
     return each.name if each.view is None else f"{each.view}.{each.feature}"
 
 
-def _known(served: Served) -> _Known:
+def _known(served: Served, versions: tuple[str, ...]) -> _Known:
     return _Known(
         values=served.values,
         lost=served.unanswerable,
         absent=served.absent,
         positions=served.positions,
         as_of_ms=served.as_of_ms,
+        versions=versions,
     )
 
 

@@ -88,6 +88,8 @@ class Source:
     aggregates: tuple[Aggregate, ...]
     view: str = ""
     """The name of the view it is of, written by `ViewDefinition`."""
+    version: int = 0
+    """The version of the view it is of, written by `ViewDefinition`."""
     key: str = ""
     """Its fold's name in store keys, written by `ViewDefinition`: the view's key where the view has no other source,
     else ``airport_day.v1.0c1d2e3f4a5b.departed``."""
@@ -116,7 +118,10 @@ class ViewDefinition:
         """Name the sources' folds: they follow from the view's name, version and digest."""
         single = len(self.sources) == 1
         keys = [self.key if single else f"{self.key}.{each.event.name}" for each in self.sources]
-        named = (replace(each, view=self.name, key=key) for each, key in zip(self.sources, keys, strict=True))
+        named = [
+            replace(each, view=self.name, version=self.version, key=key)
+            for each, key in zip(self.sources, keys, strict=True)
+        ]
         object.__setattr__(self, "sources", tuple(named))
 
     @property
@@ -198,6 +203,8 @@ class ModelDefinition:
     """The budget of a request that names none."""
     tz: str = "UTC"
     """The IANA time zone in which the model's drift days begin."""
+    pinned: tuple[str, ...] = ()
+    """Names of the views that are read in the version declared here, whichever version is in force."""
 
     @property
     def key(self) -> str:
@@ -248,6 +255,15 @@ class AppDefinition:
         if str(version) not in versions:
             raise not_declared(f"version of view {name}", f"app {self.name}", str(version), versions)
         return versions[str(version)]
+
+    def versions(self, name: str) -> tuple[ViewDefinition, ...]:
+        """Return every version of the view called ``name``, the oldest first.
+
+        Raises:
+            NotDeclared: there is no such view.
+        """
+        _named("view", self, name, self.views)
+        return tuple(sorted((each for each in self.views if each.name == name), key=lambda each: each.version))
 
     def sources_on(self, topic: str) -> tuple[Source, ...]:
         """Return every view's source that is on ``topic``: the folds over each of its partitions."""

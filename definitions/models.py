@@ -19,6 +19,7 @@ from definitions.declared import (
 )
 from definitions.declaring import Declaring, author_line, listed, near, snake_case
 from definitions.events import VALUE_TYPES
+from definitions.features import Features
 from definitions.identity import model_digest
 from definitions.labels import Label
 from definitions.learners import Learner, Route
@@ -43,6 +44,7 @@ class ModelOptions(TypedDict, total=False):
     """What the class keywords of a model may say."""
 
     owner: str
+    pins: type[Features] | tuple[type[Features], ...]
     timeout: str
     tz: str
 
@@ -56,7 +58,8 @@ class ModelKeywords(ModelOptions):
 class Model:
     """What is predicted, from what, by whom.
 
-    Class keywords: ``version``; ``owner``; ``timeout``, the budget of a request that names none (default 1s); ``tz``,
+    Class keywords: ``version``; ``owner``; ``pins``, the classes of views that are read in the version that the
+    features are of, whichever version is put in force (`headrace features switch`); ``timeout``, the budget of a request that names none (default 1s); ``tz``,
     the time zone in which the days of its health begin (default UTC). The docstring is the description. Attributes:
     ``features``, the vector in order; ``label``; ``route``; and any number of learners under names of the author's
     choice.
@@ -96,6 +99,7 @@ class Model:
             description=inspect.cleandoc(vars(cls).get("__doc__") or ""),
             timeout_ms=parse_span(keywords.get("timeout", DEFAULT_TIMEOUT), where=declaring.where),
             tz=_time_zone(declaring, keywords.get("tz", "UTC")),
+            pinned=_pinned(declaring, keywords.get("pins", ()), views),
         )
         cls.definition = replace(model, digest=model_digest(model))
 
@@ -139,6 +143,18 @@ def _input(declaring: Declaring, given: object) -> Input:
     elif isinstance(given, Term):
         mend = "declare the expression as an attribute of its view"
     raise declaring.refusal("features of views and hr.request(…)", shown(given), mend)
+
+
+def _pinned(declaring: Declaring, pins: object, views: Sequence[ViewDefinition]) -> tuple[str, ...]:
+    """Return the names of the views whose version is kept."""
+    classes = pins if isinstance(pins, tuple) else (pins,)
+    for each in classes:
+        if not (isinstance(each, type) and issubclass(each, Features) and each is not Features):
+            raise declaring.refusal("pins= to be a class of hr.Features or a tuple of such classes", shown(each))
+        if not any(each.definition is view for view in views):
+            got = f"{each.__name__}, version {each.definition.version} of {each.definition.name}"
+            raise declaring.refusal("pins= to name views that the features are of", got)
+    return tuple(each.definition.name for each in classes)
 
 
 def _refuse_ambiguous_entities(declaring: Declaring, views: Iterable[ViewDefinition]) -> None:

@@ -103,5 +103,11 @@ class MemoryStore:
         """Return the keys of every entity that has a cell, in no order."""
         return list(self._cells.get(fold, {}))
 
+    def remove(self, fold: str, entities: Sequence[str]) -> None:
+        """Remove every row of the fold, and then all cells of ``entities``."""
+        self._rows.pop(fold, None)
+        for entity in entities:
+            self._cells.get(fold, {}).pop(entity, None)
+
     def close(self) -> None:
         """Do nothing: there is nothing to give back."""

@@ -27,7 +27,7 @@ _WHAT_TO_DO: tuple[tuple[type[Exception], str, str], ...] = (
     (redis.BusyLoadingError, "", "wait, Redis is reading its data"),
     (redis.ReadOnlyError, "", "point at the primary, not at a replica"),
     (MasterDownError, "", "wait for the primary"),
-    (NoPermissionError, "", "allow the user FUNCTION, FCALL, hash commands, SCAN and INFO"),
+    (NoPermissionError, "", "allow the user FUNCTION, FCALL, hash commands, UNLINK, SCAN and INFO"),
     (redis.AuthenticationError, "", "put the right user and password in the URL"),
     (redis.ResponseError, "WRONGTYPE", "choose a namespace that nobody else writes to"),
     (redis.ResponseError, "MISCONF", "give Redis room on its disk"),

@@ -227,7 +227,7 @@ async def test_a_view_declared_later_waits_and_the_others_go_on(world: World, ca
 
     assert world.store.read_rows([RowKey(BY_TAIL.key, world.partition)]) == [None]
     assert world.row(VIEW.key).applied == 2
-    assert "headrace features start tails" in caplog.text
+    assert "headrace features backfill tails --version 1" in caplog.text
 
 
 async def test_a_waiting_view_that_is_started_reads_the_log_from_its_row_on(world: World) -> None:
