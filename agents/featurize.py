@@ -3,8 +3,8 @@
 Per partition: one intake that decodes every record once and sends what it cannot use to the dead-letter topic, and one
 chain per view with a source on the topic. Each has its own resume row; a worker begins at the least of them, and what a
 row or a cell already contains is skipped there. A view without a row, or whose row is far behind the intake's, waits: a
-backfill brings it near, and then the worker takes it up by itself. The dead letters of a batch are acknowledged before the intake row
-advances, the records that came too late for a view before the row of that view's source does.
+backfill brings it near, and then the worker takes it up by itself. The dead letters of a batch are acknowledged before
+the intake row advances, the records that came too late for a view before the row of that view's source does.
 """
 
 from __future__ import annotations

@@ -46,11 +46,13 @@ class PartitionAudit:
     audited: bool = True
     """False where the log no longer holds what the row accounts for."""
     problems: list[str] = field(default_factory=list)
+    version: int | None = None
+    """The view's version, None for the intake."""
 
     def as_json(self) -> dict[str, object]:
         """Return the finding under the names of the command's answer."""
         tallies = {name: getattr(self.row, name) for name in TALLIES}
-        place = {"view": self.view, "topic": self.topic, "partition": self.partition}
+        place = {"view": self.view, "version": self.version, "topic": self.topic, "partition": self.partition}
         reach = {"next": self.row.next, "end": self.end, "lost": self.lost, "counted_twice": self.counted_twice}
         return {**place, "read": self.row.read, **tallies, **reach, "problems": self.problems}
 
@@ -147,7 +149,7 @@ class _SourceCheck:
         self.source = source
         held = stored.rows.get(partition.field)
         row = Row(next=0, first=0) if held is None else held.row
-        self._found = PartitionAudit(source.view, partition.topic, partition.index, row, end)
+        self._found = PartitionAudit(source.view, partition.topic, partition.index, row, end, version=source.version)
         self._engine = Engine(source)
         self._widest = max(self._engine.layout.series, key=lambda each: each.grid_ms * each.span_tiles)
         self._replayed = Remembered(self._engine, row.first)

@@ -59,10 +59,10 @@ class Model:
     """What is predicted, from what, by whom.
 
     Class keywords: ``version``; ``owner``; ``pins``, the classes of views that are read in the version that the
-    features are of, whichever version is put in force (`headrace features switch`); ``timeout``, the budget of a request that names none (default 1s); ``tz``,
-    the time zone in which the days of its health begin (default UTC). The docstring is the description. Attributes:
-    ``features``, the vector in order; ``label``; ``route``; and any number of learners under names of the author's
-    choice.
+    features are of, whichever version is put in force (`headrace features switch`); ``timeout``, the budget of a
+    request that names none (default 1s); ``tz``, the time zone in which the days of its health begin (default UTC).
+    The docstring is the description. Attributes: ``features``, the vector in order; ``label``; ``route``; and any
+    number of learners under names of the author's choice.
 
     Example:
         >>> class Late(Model, version=1):  # doctest: +SKIP

@@ -77,20 +77,15 @@ def unreadable(model: ModelDefinition, version: ViewDefinition) -> tuple[str, ..
     return tuple(missing)
 
 
-def read_versions(app: AppDefinition, view: str, in_force: InForce | None) -> Mapping[str, ViewDefinition]:
-    """Return the version of a view that each model reads, by the model's key.
-
-    Args:
-        app: what is declared.
-        view: the view's name.
-        in_force: what the pointer says, None before the first switch: each model then reads the one it declares.
-    """
+def read_versions(app: AppDefinition, view: str, in_force: InForce) -> Mapping[str, ViewDefinition]:
+    """Return the version of a view that each model reads, by the model's key: before any switch, its own."""
+    key = in_force.key if in_force.generation else None
     by_key = {each.key: each for each in app.versions(view)}
     found: dict[str, ViewDefinition] = {}
     for model in app.models:
         for own in model.views:
             if own.name == view:
-                found[model.key] = _followed(model, own, by_key, None if in_force is None else in_force.key)
+                found[model.key] = _followed(model, own, by_key, key)
     return found
 
 

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from batch.audit_log import TALLIES, Audit, PartitionAudit, audit_log
-from batch.context import Tell
-from batch.errors import HistoryUnavailable
-from batch.history import KafkaHistory
 from headrace.command.ending import FOUND_A_PROBLEM
-from headrace.command.options import AsJson, settings_of
+from headrace.command.options import AsJson
+from headrace.command.past import bars, open_past
 from headrace.command.voice import Voice
-from headrace.errors import ServerMissing
-from headrace.servers.substrate import existing
-from headrace.session import load_definitions, open_schemas, open_store
 
 _SHOWN_PROBLEMS = 20
 
@@ -56,34 +46,8 @@ def command(
 
 
 def _audit(context: typer.Context) -> Audit:
-    settings = settings_of(context)
-    app = load_definitions(settings)
-    substrate = existing(settings, Path.cwd())
-    store = open_store(substrate, settings.namespace_of(app.name))
-    try:
-        history = KafkaHistory(substrate.kafka or "", settings.kafka_properties)
-        with _bars() as tell:
-            return audit_log(app, history, store, schemas=open_schemas(settings), tell=tell)
-    except HistoryUnavailable as error:
-        raise ServerMissing(str(error)) from error
-    finally:
-        store.close()
-
-
-@contextmanager
-def _bars() -> Iterator[Tell]:
-    """Yield what takes progress; each partition is a bar on standard error, where that is a terminal."""
-    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bars: dict[str, TaskID] = {}
-
-        def tell(where: str, done: int, total: int) -> None:
-            if where not in bars:
-                bars[where] = progress.add_task(where, total=total)
-            progress.update(bars[where], completed=done, total=total)
-
-        yield tell
+    with open_past(context) as past, bars() as tell:
+        return audit_log(past.app, past.history, past.store, schemas=past.schemas, tell=tell)
 
 
 def _lines(audit: Audit, most: int) -> list[str]:
