@@ -200,16 +200,15 @@ class OriginWeather(hr.Features, on=Weather, by="origin", version=1):
 def test_two_versions_of_a_view_stand_in_one_module_and_a_model_may_pin_the_one_it_is_of() -> None:
     second = VIEW.replace("class OriginTraffic(hr.Features,", 'class NextTraffic(hr.Features, name="origin_traffic",')
     second = second.replace("version=1", "version=2")
-    model = MODEL.replace("class Late(hr.Model,", "class Late(hr.Model, pins=OriginTraffic,")
 
-    module = declare(EVENTS, VIEW, second, model)
+    module = declare(EVENTS, VIEW, second, model("version=1, pins=OriginTraffic"))
 
     first, other = module["OriginTraffic"].definition, module["NextTraffic"].definition
     assert (first.name, first.version, other.name, other.version) == ("origin_traffic", 1, "origin_traffic", 2)
     assert first.digest == other.digest
     assert module["Late"].definition.pinned == ("origin_traffic",)
-    assert module["Late"].definition.digest == declare(EVENTS, VIEW, MODEL)["Late"].definition.digest
+    assert module["Late"].definition.digest == declare(EVENTS, VIEW, model())["Late"].definition.digest
     with pytest.raises(DefinitionError, match="expected pins= to name views that the features are of, got NextTraffic"):
-        declare(EVENTS, VIEW, second, MODEL.replace("(hr.Model,", "(hr.Model, pins=NextTraffic,"))
+        declare(EVENTS, VIEW, second, model("version=1, pins=NextTraffic"))
     with pytest.raises(DefinitionError, match="expected pins= to be a class of hr.Features or a tuple"):
-        declare(EVENTS, VIEW, MODEL.replace("(hr.Model,", "(hr.Model, pins='origin_traffic',"))
+        declare(EVENTS, VIEW, model("version=1, pins='origin_traffic'"))
