@@ -11,16 +11,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from agents.read_features import GuardedReads
 from agents.serve_model import ServedModel, monotonic_ms
+from definitions.declared import ViewDefinition
 from definitions.values import Value
 from online_models.executor import CHAMPION, Executor, MicroBatch, Scored
 from streams.lookups import LookupReader, row_of
 from streams.messages import Prediction, ScoreReply, Timings, Version
-from streams.reading import FeatureReader, Served
+from streams.reading import Served
 from streams.request_reply import Reason, Request, Status
 from streams.vectors import VectorLayout
+from streams.versions import ModelReader
 
 _SHOWN_DIGITS = 12
 
@@ -45,6 +48,8 @@ class _Known:
     absent: tuple[str, ...] = ()
     positions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     as_of_ms: int | None = None
+    versions: tuple[str, ...] = ()
+    """Keys of the views that were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +68,14 @@ class ModelAnswers:
     Args:
         served: the trained versions in force.
         reads: the online store.
+        views: all that are declared; each is read in its version in force.
     """
 
-    def __init__(self, served: ServedModel, reads: GuardedReads) -> None:
+    def __init__(self, served: ServedModel, reads: GuardedReads, views: Sequence[ViewDefinition] = ()) -> None:
         self._served = served
         self._model = served.model
         self._reads = reads
-        self._reader = FeatureReader(served.model.views)
+        self._reader = ModelReader(served.model, views)
         self._lookups = LookupReader(served.model.lookups)
         self._views = (*(view.name for view in served.model.views), *self._lookups.names)
         self._layout = VectorLayout.of(served.model)
@@ -108,30 +114,37 @@ class ModelAnswers:
             yield self._answered(request, each, vector, _Turn(batch, index, executor.route.champion, timings))
 
     def _read(self, requests: Sequence[Request], now_ms: int) -> list[_Known]:
-        question = self._reader.question([request.entities for request in requests], pointers=self._served.pointers)
         budget_ms = max(request.remaining_ms(now_ms) for request in requests)
         until_ms = monotonic_ms() + budget_ms
-        answer = self._reads.read(question, budget_ms=budget_ms)
-        if answer is None:
+        found = self._reader.read(
+            [request.entities for request in requests],
+            [request.at_ms for request in requests],
+            partial(self._reads.read, budget_ms=budget_ms),
+            pointers=self._served.pointers,
+        )
+        if found is None:
             return [_Known(row_of(_NOTHING, request.inputs, request.at_ms), lost=self._views) for request in requests]
-        self._served.follow(answer.pointers)
-        served = [self._reader.serve(question, answer, index, each.at_ms) for index, each in enumerate(requests)]
+        self._served.follow(found.pointers)
+        versions = tuple(view.key for view in found.views)
         if self._model.lookups:
-            return self._look_up(requests, served, until_ms=until_ms)
-        return [_known(request, each) for request, each in zip(requests, served, strict=True)]
+            return self._look_up(requests, found.served, versions, until_ms=until_ms)
+        return [_known(request, each, versions) for request, each in zip(requests, found.served, strict=True)]
 
-    def _look_up(self, requests: Sequence[Request], served: Sequence[Served], *, until_ms: float) -> list[_Known]:
+    def _look_up(
+        self, requests: Sequence[Request], served: Sequence[Served], versions: tuple[str, ...], *, until_ms: float
+    ) -> list[_Known]:
         """Return what is known once the store has told of the entities that served values name."""
         rows = [row_of(each, request.inputs, request.at_ms) for request, each in zip(requests, served, strict=True)]
         question = self._lookups.question(rows)
         answer = self._reads.read(question, budget_ms=until_ms - monotonic_ms())
         if answer is None:
             lost = self._lookups.names
-            return [_known(request, each, lost=lost) for request, each in zip(requests, served, strict=True)]
-        return [
-            _known(request, self._lookups.serve(question, answer, index, rows[index], after=each, at_ms=request.at_ms))
+            return [_known(request, each, versions, lost=lost) for request, each in zip(requests, served, strict=True)]
+        looked = [
+            self._lookups.serve(question, answer, index, rows[index], after=each, at_ms=request.at_ms)
             for index, (request, each) in enumerate(zip(requests, served, strict=True))
         ]
+        return [_known(request, each, versions) for request, each in zip(requests, looked, strict=True)]
 
     def _score(
         self, executor: Executor, vectors: list[list[Value]], *, until_ms: float
@@ -161,6 +174,7 @@ class ModelAnswers:
             features_as_of=known.as_of_ms,
             degraded=[*known.lost, *([] if batch.answered_by == turn.champion else [turn.champion])],
             absent=list(known.absent),
+            views=list(known.versions),
             reason=reason,
             timings=turn.timings,
         )
@@ -186,13 +200,14 @@ class ModelAnswers:
 _NOTHING = Served({}, {}, None)
 
 
-def _known(request: Request, served: Served, *, lost: tuple[str, ...] = ()) -> _Known:
+def _known(request: Request, served: Served, versions: tuple[str, ...], *, lost: tuple[str, ...] = ()) -> _Known:
     return _Known(
         row=row_of(served, request.inputs, request.at_ms),
         lost=(*served.unanswerable, *lost),
         absent=served.absent,
         positions=served.positions,
         as_of_ms=served.as_of_ms,
+        versions=versions,
     )
 
 

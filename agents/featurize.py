@@ -2,8 +2,9 @@
 
 Per partition: one intake that decodes every record once and sends what it cannot use to the dead-letter topic, and one
 chain per view with a source on the topic. Each has its own resume row; a worker begins at the least of them, and what a
-row or a cell already contains is skipped there. The dead letters of a batch are acknowledged before the intake row
-advances, the records that came too late for a view before the row of that view's source does.
+row or a cell already contains is skipped there. A view without a row, or whose row is far behind the intake's, waits: a
+backfill brings it near, and then the worker takes it up by itself. The dead letters of a batch are acknowledged before
+the intake row advances, the records that came too late for a view before the row of that view's source does.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 
 from msgspec.structs import replace
 
@@ -32,9 +34,11 @@ from streams.intake import DecodedBatch, Intake
 from streams.records import Partition, RecordBatch
 from streams.store import Question, Row, RowKey, StoredRow
 from streams.sweep import Sweep
+from streams.versions import NEAR_RECORDS, is_near
 
 RECORDS_A_SWEEP = 100_000
 """How many records are applied at most before a part of the cells is looked through for dead ones."""
+_LOOK_EVERY_MS = 1_000
 
 logger = logging.getLogger(__name__)
 
@@ -72,9 +76,11 @@ class _Open:
     intake: Chain[None]
     folds: Sequence[tuple[Engine, Chain[CellState]]]
     waiting: Sequence[RowKey]
-    """Rows of views that have not been started, see `FeaturesRole.open`."""
+    """Rows of views that are not there or not near yet, see `FeaturesRole.open`."""
     sweeps: _Sweeps
     breaker: Breaker
+    looked_ms: int
+    """When it was last looked whether a waiting view has come near."""
 
     @property
     def chains(self) -> list[Chain[None] | Chain[CellState]]:
@@ -92,8 +98,9 @@ class FeaturesRole:
 
     name = "features"
 
-    def __init__(self, app: AppDefinition, context: RoleContext) -> None:
+    def __init__(self, app: AppDefinition, context: RoleContext, *, near: int = NEAR_RECORDS) -> None:
         self._context = context
+        self._near = near
         self._topics: Mapping[str, _Topic] = {
             event.topic: _Topic(
                 Intake(event, context.schemas), [Engine(source) for source in app.sources_on(event.topic)]
@@ -162,13 +169,14 @@ class FeaturesRole:
         waiting: list[RowKey] = []
         for engine, stored in zip(topic.engines, found, strict=True):
             key = RowKey(engine.source.key, partition)
-            if stored is None:
+            if stored is None or not is_near(stored.row, intake.row, self._near):
                 _tell_waiting(engine.source, partition)
                 waiting.append(key)
             else:
                 folds.append((engine, Chain(store, key, stored, engine.codec)))
         sweeps = _Sweeps(deque(Sweep(store, *fold) for fold in folds), intake.row.next + RECORDS_A_SWEEP)
-        return _Open(topic, Chain(store, intake_key, intake, NoCells()), folds, waiting, sweeps, breaker)
+        chain, now_ms = Chain(store, intake_key, intake, NoCells()), self._context.log.now_ms()
+        return _Open(topic, chain, folds, waiting, sweeps, breaker, now_ms)
 
     async def apply(self, batch: RecordBatch) -> None:
         """Make the batch part of every row on its partition: what goes aside first, then all rows in one round trip.
@@ -178,6 +186,8 @@ class FeaturesRole:
                 aside was not taken.
         """
         opened = self._open[batch.partition]
+        if opened.waiting and self._context.log.now_ms() - opened.looked_ms >= _LOOK_EVERY_MS:
+            self._look(opened)
         decoded = opened.topic.intake.read(batch)
         tripped = opened.breaker.judge(decoded.between(opened.intake.row.next, decoded.next))
         if tripped is not None:
@@ -235,13 +245,12 @@ class FeaturesRole:
         """Raise what the rows at the end are applied through: a link of each chain, so a store gone back is noticed.
 
         Raises:
-            ChainBroken: a view that waited was started; the partition has to be opened and read anew.
+            ChainBroken: a view that waited has come near; the partition has to be opened and read anew.
         """
         opened = self._open.get(partition)
         if opened is None:
             return
-        if opened.waiting and any(self._context.store.read_rows(opened.waiting)):
-            raise ChainBroken(f"cannot go on: {partition.topic}[{partition.index}]: a view was started; read it again")
+        self._look(opened)
         commit_together(
             self._context.store,
             [
@@ -256,6 +265,14 @@ class FeaturesRole:
         """Forget the partition. Every effect is durable already."""
         self._open.pop(partition, None)
 
+    def _look(self, opened: _Open) -> None:
+        """Have the partition opened anew where a waiting view has come near: a backfill has brought its row there."""
+        intake, partition = opened.intake.row, opened.intake.key.partition
+        self._open[partition] = replaced(opened, looked_ms=self._context.log.now_ms())
+        rows = self._context.store.read_rows(opened.waiting)
+        if any(stored is not None and is_near(stored.row, intake, self._near) for stored in rows):
+            raise ChainBroken(f"cannot go on: {partition.topic}[{partition.index}]: a view has come near; take it up")
+
     def _export(self, opened: _Open) -> None:
         for chain in opened.chains:
             export_row(self._context.metrics, chain)
@@ -263,9 +280,10 @@ class FeaturesRole:
 
 def _tell_waiting(source: Source, partition: Partition) -> None:
     logger.warning(
-        "%s waits: %s[%d]: its events were read before it was declared; run `headrace features start %s`",
+        "%s waits: %s[%d]: its events were read without it; run `headrace features backfill %s --version %s`",
         source.key,
         partition.topic,
         partition.index,
         source.view,
+        source.version,
     )

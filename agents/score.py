@@ -50,7 +50,9 @@ class ScoringRole:
         reads = GuardedReads(context.store, context.log.now_ms)
         self._follower = DeploymentFollower(served, context)
         self._asked = {
-            topics.requests(context.namespace, each.model): self._asked_of(each.model, ModelAnswers(each, reads))
+            topics.requests(context.namespace, each.model): self._asked_of(
+                each.model, ModelAnswers(each, reads, app.views)
+            )
             for each in served
         }
         self._inherited: dict[Partition, int] = {}

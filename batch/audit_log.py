@@ -99,6 +99,7 @@ class _SourceCheck:
         held = stored.rows.get(partition.field)
         row = Row(next=0, first=0) if held is None else held.row
         self._found = begun(source.view, partition, row, end)
+        self._found.version = source.version
         self._engine = Engine(source)
         self._retention = Retention(source, self._engine.layout)
         self._widest = max(self._engine.layout.series, key=lambda each: each.grid_ms * each.span_tiles)

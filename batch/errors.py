@@ -4,6 +4,8 @@
 
     HeadraceError
     └── BatchError
+        ├── BackfillRefused      a view that cannot be built from what the log holds
+        ├── ComparisonRefused    two versions of which one does not exist in the store
         ├── HistoryUnavailable   the log did not hand out a record that it should have
         ├── QuestionsRefused     a line of a questions file that no model could be asked
         └── TrainingRefused      a training set or learner that no model can come of
@@ -16,6 +18,14 @@ from definitions.errors import HeadraceError
 
 class BatchError(HeadraceError):
     """Base of the errors of this room."""
+
+
+class BackfillRefused(BatchError):  # noqa: N818  # as it is spoken of
+    """The log or the store no longer holds what the view would have to be built from."""
+
+
+class ComparisonRefused(BatchError):  # noqa: N818
+    """There is nothing to compare: one of the versions has no rows."""
 
 
 class HistoryUnavailable(BatchError):  # noqa: N818  # a state of the world, as in the other rooms

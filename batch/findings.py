@@ -28,11 +28,13 @@ class PartitionAudit:
     audited: bool = True
     """False where the log no longer holds what the row accounts for."""
     problems: list[str] = field(default_factory=list)
+    version: int | None = None
+    """The view's version, None for the intake."""
 
     def as_json(self) -> dict[str, object]:
         """Return the finding under the names of the command's answer."""
         tallies = {name: getattr(self.row, name) for name in TALLIES}
-        place = {"view": self.view, "topic": self.topic, "partition": self.partition}
+        place = {"view": self.view, "version": self.version, "topic": self.topic, "partition": self.partition}
         reach = {"next": self.row.next, "end": self.end, "lost": self.lost, "counted_twice": self.counted_twice}
         return {**place, "read": self.row.read, **tallies, **reach, "problems": self.problems}
 

@@ -27,6 +27,7 @@ _OWN_NAMES = frozenset({"definition"})
 class FeaturesOptions(TypedDict, total=False):
     """What the class keywords of a view may say."""
 
+    name: str
     entity: str | tuple[str, ...]
     owner: str
     tags: tuple[str, ...] | list[str]
@@ -45,7 +46,8 @@ class Features:
 
     Class keywords: ``on``, the event or events; ``by``, the field or fields that name the entity, per event where they
     differ; ``entity``, what requests call it, where that is not the fields' name; ``version``, to be raised when a
-    change decides state (headrace says so); ``owner`` and ``tags`` for the catalogue. The docstring is the view's
+    change decides state (headrace says so); ``name``, where it is not the class's: two versions of one view are two
+    classes of one name; ``owner`` and ``tags`` for the catalogue. The docstring is the view's
     description. Attributes are aggregates over windows, and expressions of them.
 
     Example:
@@ -54,6 +56,8 @@ class Features:
         ...     rush = flights["1h"] / flights["24h"]
         >>> [each.name for each in OriginTraffic.definition.features]  # doctest: +SKIP
         ['flights_1h', 'flights_24h', 'rush']
+        >>> class NextTraffic(Features, name="origin_traffic", on=Departed, by="origin", version=2):  # doctest: +SKIP
+        ...     flights = count().over("1h", "12h")
         >>> class AirportDay(
         ...     Features, on=(Departed, Arrived), entity="airport", by={Departed: "origin", Arrived: "dest"}, version=1
         ... ):  # doctest: +SKIP
@@ -73,7 +77,7 @@ class Features:
         attributes = {name: value for name, value in vars(cls).items() if not name.startswith("_")}
         events = _events(declaring, keywords["on"])
         by = fields_by_event(declaring, events, keywords["by"])
-        name = declaring.name(snake_case(cls.__name__))
+        name = declaring.name(keywords.get("name", snake_case(cls.__name__)))
         aggregates, features = _features(declaring, name, events, attributes)
         view = ViewDefinition(
             name=name,

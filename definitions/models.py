@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, TypedDict, Unpack
 
-from definitions.declared import LabelDefinition, LearnerDefinition, ModelDefinition, RouteDefinition
+from definitions.declared import LabelDefinition, LearnerDefinition, ModelDefinition, RouteDefinition, ViewDefinition
 from definitions.declaring import Declaring, author_line, listed, near, snake_case
+from definitions.features import Features
 from definitions.identity import model_digest
 from definitions.inputs import Vector
 from definitions.labels import Label
@@ -27,6 +28,7 @@ class ModelOptions(TypedDict, total=False):
     """What the class keywords of a model may say."""
 
     owner: str
+    pins: type[Features] | tuple[type[Features], ...]
     timeout: str
     tz: str
 
@@ -40,11 +42,12 @@ class ModelKeywords(ModelOptions):
 class Model:
     """What is predicted, from what, by whom.
 
-    Class keywords: ``version``; ``owner``; ``timeout``, the budget of a request that names none (default 1s); ``tz``,
-    the time zone in which the days of its health begin (default UTC). The docstring is the description. Attributes:
-    ``features``, the vector in order: features of views, what is `request`-ed, what is looked up (`lookup`), and
-    expressions of these that have a name (`named`); ``label``; ``route``; and any number of learners under names of
-    the author's choice.
+    Class keywords: ``version``; ``owner``; ``pins``, the classes of views that are read in the version that the
+    features are of, whichever version is put in force (`headrace features switch`); ``timeout``, the budget of a
+    request that names none (default 1s); ``tz``, the time zone in which the days of its health begin (default UTC).
+    The docstring is the description. Attributes: ``features``, the vector in order: features of views, what is
+    `request`-ed, what is looked up (`lookup`), and expressions of these that have a name (`named`); ``label``;
+    ``route``; and any number of learners under names of the author's choice.
 
     Example:
         >>> class Late(Model, version=1):  # doctest: +SKIP
@@ -83,8 +86,21 @@ class Model:
             tz=time_zone(declaring, keywords.get("tz", "UTC")),
             carried=vector.carried,
             lookups=tuple(vector.lookups.values()),
+            pinned=_pinned(declaring, keywords.get("pins", ()), tuple(vector.views.values())),
         )
         cls.definition = replace(model, digest=model_digest(model))
+
+
+def _pinned(declaring: Declaring, pins: object, views: Sequence[ViewDefinition]) -> tuple[str, ...]:
+    """Return the names of the views whose version is kept."""
+    classes = pins if isinstance(pins, tuple) else (pins,)
+    for each in classes:
+        if not (isinstance(each, type) and issubclass(each, Features) and each is not Features):
+            raise declaring.refusal("pins= to be a class of hr.Features or a tuple of such classes", shown(each))
+        if not any(each.definition is view for view in views):
+            got = f"{each.__name__}, version {each.definition.version} of {each.definition.name}"
+            raise declaring.refusal("pins= to name views that the features are of", got)
+    return tuple(each.definition.name for each in classes)
 
 
 def _learners(declaring: Declaring, attributes: Mapping[str, object]) -> dict[str, LearnerDefinition]:

@@ -10,6 +10,7 @@
         │   └── ChainBroken        the row's mark is not the one expected: forget, re-read, rewind
         ├── RegistryUnavailable  nobody can say which schema a record was written with: wait
         ├── CodecMissing      a codec without its package or its registry
+        ├── SwitchRefused     a version of a view that cannot be put in force, or not be removed
         ├── Gap               a batch that does not follow what the state contains
         ├── ArtefactError     an artefact that is absent or does not have its digest
         └── Unanswerable      a question older than what is retained
@@ -54,6 +55,10 @@ class RegistryUnavailable(StreamsError):  # noqa: N818  # the registry's StoreUn
 
 class CodecMissing(StreamsError):  # noqa: N818  # named as it is spoken of
     """An event's codec needs a package that is not installed, or a schema registry that nobody named."""
+
+
+class SwitchRefused(StreamsError):  # noqa: N818
+    """A version of a view cannot be put in force, or not be removed, as things stand."""
 
 
 class Gap(StreamsError):  # noqa: N818  # named as it is spoken of

@@ -54,6 +54,8 @@ class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):
     """What was done without: views or features that could not be read, a champion that did not answer."""
     absent: list[str] = []
     """Names of the views that know nothing of the entity asked about."""
+    views: list[str] = []
+    """Keys of the view versions that the features are of: those in force, not always those trained on."""
     reason: str | None = None
     message: str | None = None
     """For people: what was wrong with the request, and at which ``$.path``."""

@@ -49,6 +49,15 @@ class AppDefinition:
         """Return every view's source that is on ``topic``: the folds over each of its partitions."""
         return tuple(each for view in self.views for each in view.sources if each.event.topic == topic)
 
+    def versions(self, name: str) -> tuple[ViewDefinition, ...]:
+        """Return every version of the view called ``name``, the oldest first.
+
+        Raises:
+            NotDeclared: there is no such view.
+        """
+        _named("view", self, name, self.views)
+        return tuple(sorted((each for each in self.views if each.name == name), key=lambda each: each.version))
+
     def model(self, name: str) -> ModelDefinition:
         """Return the model called ``name``.
 

@@ -105,6 +105,8 @@ class ModelDefinition:
     """What the request carries beside the vector, because expressions and lookups read it."""
     lookups: tuple[Lookup, ...] = ()
     """The views that are read for entities which other values name, each once for the same values."""
+    pinned: tuple[str, ...] = ()
+    """Names of the views that are read in the version declared here, whichever version is in force."""
 
     @property
     def key(self) -> str:

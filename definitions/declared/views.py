@@ -60,6 +60,8 @@ class Source:
     aggregates: tuple[Aggregate, ...]
     view: str = ""
     """The name of the view it is of, written by `ViewDefinition`."""
+    version: int = 0
+    """The version of the view it is of, written by `ViewDefinition`."""
     key: str = ""
     """Its fold's name in store keys, written by `ViewDefinition`: the view's key where the view has no other source,
     else ``airport_day.v1.0c1d2e3f4a5b.departed``."""
@@ -88,7 +90,10 @@ class ViewDefinition:
         """Name the sources' folds: they follow from the view's name, version and digest."""
         single = len(self.sources) == 1
         keys = [self.key if single else f"{self.key}.{each.event.name}" for each in self.sources]
-        named = (replace(each, view=self.name, key=key) for each, key in zip(self.sources, keys, strict=True))
+        named = [
+            replace(each, view=self.name, version=self.version, key=key)
+            for each, key in zip(self.sources, keys, strict=True)
+        ]
         object.__setattr__(self, "sources", tuple(named))
 
     @property

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from batch.audit_log import audit_log
-from batch.errors import HistoryUnavailable
 from batch.findings import TALLIES, Audit, PartitionAudit
-from batch.history import KafkaHistory
 from headrace.command.bars import bars
 from headrace.command.ending import FOUND_A_PROBLEM
-from headrace.command.options import AsJson, settings_of
+from headrace.command.options import AsJson
+from headrace.command.past import open_past
 from headrace.command.voice import Voice
-from headrace.errors import ServerMissing
-from headrace.servers.substrate import existing
-from headrace.session import load_definitions, open_schemas, open_store
 
 _SHOWN_PROBLEMS = 20
 
@@ -53,18 +48,8 @@ def command(
 
 
 def _audit(context: typer.Context) -> Audit:
-    settings = settings_of(context)
-    app = load_definitions(settings)
-    substrate = existing(settings, Path.cwd())
-    store = open_store(substrate, settings.namespace_of(app.name))
-    try:
-        history = KafkaHistory(substrate.kafka or "", settings.kafka_properties)
-        with bars() as tell:
-            return audit_log(app, history, store, schemas=open_schemas(settings), tell=tell)
-    except HistoryUnavailable as error:
-        raise ServerMissing(str(error)) from error
-    finally:
-        store.close()
+    with open_past(context) as past, bars() as tell:
+        return audit_log(past.app, past.history, past.store, schemas=past.schemas, tell=tell)
 
 
 def _lines(audit: Audit, most: int) -> list[str]:

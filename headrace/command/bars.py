@@ -13,15 +13,18 @@ from batch.context import Tell
 
 @contextmanager
 def bars() -> Iterator[Tell]:
-    """Yield what takes progress."""
-    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    """Yield what takes progress; each stage is a bar on standard error with its rate, where that is a terminal."""
+    rate = TextColumn("{task.fields[rate]}")
+    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), rate)
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        shown: dict[str, TaskID] = {}
+        found: dict[str, TaskID] = {}
 
-        def tell(stage: str, done: int, total: int) -> None:
-            if stage not in shown:
-                shown[stage] = progress.add_task(stage, total=total)
-            progress.update(shown[stage], completed=done, total=total)
+        def tell(where: str, done: int, total: int) -> None:
+            if where not in found:
+                found[where] = progress.add_task(where, total=total, rate="")
+            speed = progress.tasks[found[where]].speed
+            rate = f"{speed:,.0f}/s" if speed else ""
+            progress.update(found[where], completed=done, total=total, rate=rate)
 
         yield tell

@@ -13,8 +13,10 @@ import typer
 
 from definitions.declared import Feature, Field, Source, ViewDefinition
 from definitions.values import Value, ValueType, shown
+from headrace.command.features_backfill import backfill_command
+from headrace.command.features_compare import compare_command
 from headrace.command.features_list import list_command
-from headrace.command.features_start import start_command
+from headrace.command.features_switch import drop_command, switch_command
 from headrace.command.options import AsJson, settings_of
 from headrace.command.voice import Voice
 from headrace.errors import UsageError
@@ -23,11 +25,16 @@ from headrace.session import load_definitions, open_store
 from streams.entities import asked_key
 from streams.reading import FeatureReader, Served
 from streams.records import Partition
+from streams.store import OnlineStore
+from streams.versions import read_in_force
 
 group = typer.Typer(no_args_is_help=True, help="What the online store knows.")
 
 group.command("list")(list_command)
-group.command("start")(start_command)
+group.command("backfill")(backfill_command)
+group.command("compare")(compare_command)
+group.command("switch")(switch_command)
+group.command("drop")(drop_command)
 
 AsOf = Annotated[str | None, typer.Option("--as-of", help="Epoch ms or RFC 3339 with offset; default: now.")]
 
@@ -43,17 +50,19 @@ def get_command(
     view: Annotated[str, typer.Argument(metavar="VIEW", help="The view's name: origin_traffic.")],
     entity: Annotated[str, typer.Argument(metavar="ENTITY", help="The entity; its parts with commas: JFK,LAX.")],
     as_of: AsOf = None,
+    version: Annotated[int | None, typer.Option(help="Which version; default: the one in force.")] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
     """Show an entity's features at a time, with their ages and how far they contain the log."""
     voice, settings = Voice(as_json), settings_of(context)
     app = load_definitions(settings)
-    definition = app.view(view)
-    asked = read_entity(definition, entity)
+    versions = app.versions(view)
     as_of_ms = time.time_ns() // 1_000_000 if as_of is None else read_time(as_of)
     store = open_store(existing(settings, Path.cwd()), settings.namespace_of(app.name))
     try:
+        definition = version_read(store, versions) if version is None else app.view(view, version)
+        asked = read_entity(definition, entity)
         reader = FeatureReader([definition])
         question = reader.question([asked])
         answer = store.read(question)
@@ -65,6 +74,12 @@ def get_command(
     for line in _lines(definition, served, as_of_ms, max(newest, default=None)):
         voice.say(line)
     voice.answer(_answer(definition, asked, served, as_of_ms))
+
+
+def version_read(store: OnlineStore, versions: Sequence[ViewDefinition]) -> ViewDefinition:
+    """Return the version in force, the oldest declared where the one in force is not declared here."""
+    key = read_in_force(store, versions).key
+    return next((each for each in versions if each.key == key), versions[0])
 
 
 def read_entity(view: ViewDefinition, text: str) -> dict[str, str | int]:
@@ -121,6 +136,7 @@ def _typed(named: Field, part: str) -> str | int:
 def _answer(view: ViewDefinition, asked: Mapping[str, str | int], served: Served, as_of_ms: int) -> dict[str, object]:
     return {
         "view": view.name,
+        "version": view.version,
         "entity": asked_key(view.entity_names, asked),
         "as_of": as_of_ms,
         "values": _own(view, served.values),

@@ -222,6 +222,13 @@ class OnlineStore(Protocol):
         """
         ...
 
+    def remove(self, fold: str, entities: Sequence[str]) -> None:
+        """Remove every row of the fold, and then all cells of ``entities``: a few hundred a call, another may wait.
+
+        Without its row no write of the fold is accepted any more, so what is removed does not come back.
+        """
+        ...
+
     def close(self) -> None:
         """Give connections back. The store cannot be used afterwards."""
         ...

@@ -116,5 +116,11 @@ class MemoryStore:
         found = heapq.nsmallest(PART_KEYS, rest)
         return Part(found, found[-1] if len(found) == PART_KEYS else None)
 
+    def remove(self, fold: str, entities: Sequence[str]) -> None:
+        """Remove every row of the fold, and then all cells of ``entities``."""
+        self._rows.pop(fold, None)
+        for entity in entities:
+            self._cells.get(fold, {}).pop(entity, None)
+
     def close(self) -> None:
         """Do nothing: there is nothing to give back."""

@@ -280,3 +280,18 @@ class StoreContract:
 
         assert answer.rows_behind in ((), answer.rows)
         assert answer.pointers == [None]
+
+    def test_a_removed_fold_has_no_rows_nor_the_cells_named_and_takes_no_write(self, store: OnlineStore) -> None:
+        for key in (FIRST, SECOND, OTHER):
+            store.write([Link(key, started(store, key), mark(1), {"ann": Cell(3, b"one"), "bob": Cell(4, b"two")})])
+
+        store.remove(FIRST.fold, ["ann", "nobody"])
+        with pytest.raises(ChainBroken):
+            store.write([Link(FIRST, mark(1), mark(2), {"ann": Cell(5, b"back")})])
+
+        assert store.read_rows([FIRST, SECOND]) == [None, None]
+        assert store.read_cells(FIRST, ["ann", "bob"]) == [None, Cell(4, b"two")]
+        assert store.entities(FIRST.fold) == ["bob"]
+        assert store.read_cells(OTHER, ["ann"]) == [Cell(3, b"one")]
+        store.remove(FIRST.fold, ["bob"])
+        assert store.entities(FIRST.fold) == []

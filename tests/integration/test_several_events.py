@@ -55,14 +55,16 @@ def test_a_view_on_two_events_is_started_beside_live_ones_and_loses_and_doubles_
         project.send(f"{project.name}.arrived", *(arrived(number) for number in range(40)))
         project.until(lambda: day_of(project, "JFK")["values"]["came_24h"] == 40)
         before = day_of(project, "JFK")
-        started = project.command("features", "start", "airport_day", "--json")
+        started = project.command("features", "backfill", "airport_day", "--json")
         project.until(lambda: day_of(project, "JFK")["values"]["left_24h"] == 30)
         project.until(lambda: day_of(project, "JFK")["features_as_of"] is not None)
         after, unseen = day_of(project, "JFK"), day_of(project, "LGA")
 
     assert before["values"] == {"left_24h": None, "came_24h": 40, "waiting": None}
     assert (before["features_as_of"], before["unanswerable"]) == (None, ["left_24h", "waiting"])
-    assert json.loads(started.stdout) == {"view": "airport_day", "started": 2, "partitions": 4}
+    answer = json.loads(started.stdout)
+    assert (answer["view"], answer["version"], answer["started"], answer["partitions"]) == ("airport_day", 1, 2, 4)
+    assert answer["taken_up"] is True
     assert after["values"] == {"left_24h": 30, "came_24h": 40, "waiting": 10}
     assert (after["absent"], after["unanswerable"], after["entity"]) == (False, [], "JFK")
     read = {

@@ -20,7 +20,9 @@ from agents.runner import Runner
 from agents.transport import Assigned, PartitionPaused
 from agents.transport.clock import ManualClock
 from agents.transport.in_process import InProcessLog
+from batch.backfill_view import Backfill
 from definitions.declared import AppDefinition
+from headrace.history import InProcessHistory
 from streams import topics
 from streams.artefacts import ArtefactStore
 from streams.intake import FOLD
@@ -229,7 +231,7 @@ async def test_a_view_declared_later_waits_and_the_others_go_on(world: World, ca
 
     assert world.store.read_rows([RowKey(BY_TAIL.key, world.partition)]) == [None]
     assert world.row(VIEW.key).applied == 2
-    assert "headrace features start tails" in caplog.text
+    assert "headrace features backfill tails --version 1" in caplog.text
 
 
 async def test_a_waiting_view_that_is_started_reads_the_log_from_its_row_on(world: World) -> None:
@@ -251,6 +253,63 @@ async def test_a_waiting_view_that_is_started_reads_the_log_from_its_row_on(worl
     assert world.row(BY_TAIL.key).applied == world.row(VIEW.key).applied == 2
     assert world.row(FOLD).dead == 1
     assert len(await world.records(topics.dead_letters("ns", TOPIC))) == 1
+
+
+async def test_a_waiting_view_that_is_far_behind_is_taken_up_only_when_a_backfill_has_brought_it_near(
+    world: World,
+) -> None:
+    await world.publish(*(departed(number / 10) for number in range(20)))
+    await world.run(replace(APP, views=(VIEW,)))
+    key = RowKey(BY_TAIL.key, world.partition)
+    world.store.create_row(key, Row(next=0, first=0))
+    role = FeaturesRole(APP, world.context, near=3)
+    member = world.log.member(role.subscription())
+    runner = Runner(member, role, world.metrics)
+    await member.start(runner)
+
+    async def turn() -> None:
+        for _ in range(4):
+            world.clock.advance(2_000)
+            while (batch := await member.poll(0)) is not None:
+                await runner.take(batch)
+
+    await turn()
+    alone = world.row(BY_TAIL.key).next
+    history = await InProcessHistory.of(world.log, [TOPIC])
+    Backfill(BY_TAIL, history, world.store).run(close=2)
+    near = world.row(BY_TAIL.key).next
+    await world.publish(departed(3), departed(4))
+    await turn()
+    await member.stop(1.0)
+
+    assert (alone, near) == (0, 20)
+    assert world.row(BY_TAIL.key).applied == world.row(VIEW.key).applied == 22
+    assert world.row(BY_TAIL.key).applied_through_ms == world.row(FOLD).applied_through_ms
+    rewinds = world.metrics.registry.get_sample_value("headrace_rewinds_total", {"namespace": "ns", "role": "features"})
+    assert rewinds == 1
+
+
+async def test_a_worker_that_never_reaches_the_end_takes_a_near_view_up_too(world: World) -> None:
+    await world.publish(departed())
+    await world.run(replace(APP, views=(VIEW,)))
+    role = FeaturesRole(APP, world.context)
+    member = world.log.member(role.subscription())
+    runner = Runner(member, role, world.metrics)
+    await member.start(runner)
+    world.store.create_row(RowKey(BY_TAIL.key, world.partition), Row(next=0, first=0))
+
+    for number in range(3):
+        world.clock.advance(600)
+        await world.publish(departed(number))
+        batch = None
+        while batch is None:
+            batch = await member.poll(0)
+        await runner.take(batch)
+    while (batch := await member.poll(0)) is not None:
+        await runner.take(batch)
+    await member.stop(1.0)
+
+    assert world.row(BY_TAIL.key).applied == world.row(VIEW.key).applied == 4
 
 
 async def test_an_emptied_store_is_refused_and_not_taken_for_a_new_beginning(

@@ -167,7 +167,7 @@ async def test_a_source_whose_events_were_read_before_the_view_was_declared_wait
     with caplog.at_level(logging.WARNING):
         await world.processes()
 
-    assert "headrace features start airport_day" in caplog.text
+    assert "headrace features backfill airport_day --version 1" in caplog.text
     served = world.serve("LGA")
     assert served.values["airport_day.came_1h"] == 1
     assert served.values["airport_day.left_1h"] is None

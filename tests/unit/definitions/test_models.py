@@ -211,3 +211,20 @@ def test_a_model_names_one_of_several_features_by_window_and_part() -> None:
         declare(EVENTS, tails, model(features="[OriginTraffic.tails]"))
 
     assert [each.name for each in declared.inputs] == ["origin_traffic.tails_1h_2"]
+
+
+def test_two_versions_of_a_view_stand_in_one_module_and_a_model_may_pin_the_one_it_is_of() -> None:
+    second = VIEW.replace("class OriginTraffic(hr.Features,", 'class NextTraffic(hr.Features, name="origin_traffic",')
+    second = second.replace("version=1", "version=2")
+
+    module = declare(EVENTS, VIEW, second, model("version=1, pins=OriginTraffic"))
+
+    first, other = module["OriginTraffic"].definition, module["NextTraffic"].definition
+    assert (first.name, first.version, other.name, other.version) == ("origin_traffic", 1, "origin_traffic", 2)
+    assert first.digest == other.digest
+    assert module["Late"].definition.pinned == ("origin_traffic",)
+    assert module["Late"].definition.digest == declare(EVENTS, VIEW, model())["Late"].definition.digest
+    with pytest.raises(DefinitionError, match="expected pins= to name views that the features are of"):
+        declare(EVENTS, VIEW, second, model("version=1, pins=NextTraffic"))
+    with pytest.raises(DefinitionError, match="expected pins= to be a class"):
+        declare(EVENTS, VIEW, model("version=1, pins='origin_traffic'"))

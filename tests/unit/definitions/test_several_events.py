@@ -60,7 +60,7 @@ def test_each_event_is_a_source_with_its_own_aggregates() -> None:
     found = module["V"].definition
 
     assert found.entity == (Field("airport", ValueType.CATEGORY, nullable=True),)
-    assert [replace(each, view="", key="") for each in found.sources] == [
+    assert [replace(each, view="", version=0, key="") for each in found.sources] == [
         Source(module["Departed"].definition, ("origin",), (Aggregate("left", "count", None, (HOUR,)),)),
         Source(
             module["Arrived"].definition,
