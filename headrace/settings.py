@@ -16,6 +16,7 @@ The only file that reads the environment. Names that nobody knows are refused, w
 ``admin_port``       ``HEADRACE_ADMIN_PORT``        of the first role, the next role's is one more; 0: any
 ``schema_registry``  ``HEADRACE_SCHEMA_REGISTRY``   URL of the registry that Avro and Protobuf events need
 ``substrate``        ``HEADRACE_SUBSTRATE``         ``auto``, ``kafka`` or ``in-process``
+``budget``           ``HEADRACE_BUDGET``            a table, or a JSON object: what views and requests may cost
 ==================  =============================  ===========================================================
 """
 
@@ -34,6 +35,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from definitions.errors import HeadraceError
+from headrace.budget import DEFAULT_BUDGET, Budget, read_budget
 from headrace.errors import SettingsError
 from streams.errors import StoreError
 from streams.store.address import read_address
@@ -66,6 +68,7 @@ class Settings:
     admin_port: int = 9101
     substrate: str = "auto"
     schema_registry: str | None = None
+    budget: Budget = DEFAULT_BUDGET
 
     def namespace_of(self, app_name: str) -> str:
         """Return the chosen namespace, else the app's name with what a namespace cannot hold left out."""
@@ -244,11 +247,19 @@ def _registry(value: object, where: str) -> str:
 
 
 def _property_object(value: object, where: str) -> dict[str, str]:
+    return _properties(_flat(_json_object(value, where)), where)
+
+
+def _json_object(value: object, where: str) -> dict[str, Any]:
     try:
         decoded = msgspec.json.decode(_text(value, where))
     except msgspec.DecodeError as error:
         raise SettingsError(f"cannot read settings: {where}: expected a JSON object: {error}") from error
-    return _properties(_flat(_a(dict, decoded, where)), where)
+    return _a(dict, decoded, where)
+
+
+def _budget(value: object, where: str) -> Budget:
+    return read_budget(_json_object(value, where) if isinstance(value, str) else _a(dict, value, where), where)
 
 
 _READERS = {
@@ -263,4 +274,5 @@ _READERS = {
     "admin_port": lambda value, where: _whole(value, where, 0, _LARGEST_PORT - len(ROLES)),
     "substrate": _substrate,
     "schema_registry": _registry,
+    "budget": _budget,
 }

@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "up": "Start the local Kafka and Redis in the background.",
     "down": "Stop the local Kafka and Redis; their data stays.",
     "doctor": "Tell what is there, what is missing, and what mends it.",
+    "check": "Check the definitions and tell what they cost; needs no server.",
     "run": "Run roles in the foreground.",
     "publish": "Publish JSON lines to an event topic.",
     "score": "Ask a model for one score.",

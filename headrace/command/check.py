@@ -1,0 +1,122 @@
+"""``headrace check``: definitions checked and costed offline, no server needed."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from definitions.declared import AppDefinition
+from headrace.command.ending import FOUND_A_PROBLEM
+from headrace.command.options import AsJson, settings_of
+from headrace.command.voice import Voice
+from headrace.overruns import OverBudget, over_budget
+from headrace.session import load_definitions
+from streams.costs import EntityCost, ModelCost, ViewCost, cost_of_model, cost_of_view
+
+_WIDE_ENOUGH = 130
+_MOST_PARTITIONS = 1024
+
+
+def command(
+    context: typer.Context,
+    partitions: Annotated[
+        int | None, typer.Option(min=1, max=_MOST_PARTITIONS, help="Of each event's topic; default: the setting, 4.")
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Check the definitions, and tell what each view and each request costs: memory, bytes and time.
+
+    Needs no server. A view or a model that is over budget is refused with exit code 1; the budget is
+    [tool.headrace.budget].
+    """
+    voice, settings = Voice(as_json), settings_of(context)
+    app = load_definitions(settings)
+    number = settings.partitions if partitions is None else partitions
+    views, models = _costs(app, number, settings.namespace_of(app.name))
+    over = over_budget(list(views.values()), models, settings.budget)
+    console = Console(stderr=as_json, width=max(_WIDE_ENOUGH, shutil.get_terminal_size().columns))
+    if views:
+        console.print(_view_table(list(views.values())))
+    if models:
+        console.print(_model_table(models))
+    sys.stdout.flush()
+    for each in over:
+        voice.say(each.text)
+    voice.say(_summary(app, number, over))
+    voice.answer(
+        {
+            "ok": not over,
+            "app": app.name,
+            "partitions": number,
+            "budget": dataclasses.asdict(settings.budget),
+            "views": [{**dataclasses.asdict(each), "key": key, "cells": each.cells} for key, each in views.items()],
+            "models": [dataclasses.asdict(each) for each in models],
+            "over_budget": [dataclasses.asdict(each) for each in over],
+        }
+    )
+    if over:
+        raise typer.Exit(FOUND_A_PROBLEM)
+
+
+def _costs(app: AppDefinition, partitions: int, namespace: str) -> tuple[dict[str, ViewCost], list[ModelCost]]:
+    views = {view.key: cost_of_view(view, partitions, namespace=namespace) for view in app.views}
+    return views, [cost_of_model(model, views) for model in app.models]
+
+
+def _view_table(views: Sequence[ViewCost]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("view", "event"):
+        table.add_column(name, no_wrap=True)
+    for name in ("partitions", "cell", "in Redis", "read", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for view in views:
+        for source in view.sources:
+            first = source is view.sources[0]
+            cell = f"{_bytes(source.typical_cell_bytes)} to {_bytes(source.hot_cell_bytes)}"
+            whole = _entities(view.typical, view.hot) if first else ("", "", "")
+            table.add_row(view.view if first else "", source.event, str(source.partitions), cell, *whole)
+    return table
+
+
+def _entities(typical: EntityCost, hot: EntityCost) -> tuple[str, str, str]:
+    """Return memory, bytes read and time, each of a typical entity to that of a hot one."""
+    return (
+        f"{_bytes(typical.redis_bytes)} to {_bytes(hot.redis_bytes)}",
+        f"{_bytes(typical.read_bytes)} to {_bytes(hot.read_bytes)}",
+        f"{typical.read_ms:.2f} to {hot.read_ms:.2f} ms",
+    )
+
+
+def _model_table(models: Sequence[ModelCost]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("model", no_wrap=True)
+    for name in ("round trips", "cells", "read a request", "time a request"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in models:
+        read = f"{_bytes(each.typical_bytes)} to {_bytes(each.hot_bytes)}"
+        time = f"{each.typical_ms:.2f} to {each.hot_ms:.2f} ms"
+        table.add_row(each.model, str(each.round_trips), str(each.cells), read, time)
+    return table
+
+
+def _bytes(count: int) -> str:
+    number = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1024 or unit == "MiB":  # noqa: PLR2004  # what a KiB is
+            break
+        number /= 1024
+    return f"{number:.0f} {unit}" if number >= 10 or unit == "B" else f"{number:.1f} {unit}"  # noqa: PLR2004
+
+
+def _summary(app: AppDefinition, partitions: int, over: Sequence[OverBudget]) -> str:
+    declared = f"{len(app.events)} events, {len(app.views)} views, {len(app.models)} models"
+    verdict = f"{len(over)} over budget" if over else "within budget"
+    return f"{app.name}: {declared}: {verdict}, typical entity to hot, at {partitions} partitions a topic"
