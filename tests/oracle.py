@@ -102,7 +102,12 @@ def fold(source: Source, records: Sequence[tuple[int, Mapping[str, Any] | None]]
 
 
 def values(
-    view: ViewDefinition, rows: Sequence[Mapping[int, OracleRow]], entity: Sequence[Any], asked_ms: int
+    view: ViewDefinition,
+    rows: Sequence[Mapping[int, OracleRow]],
+    entity: Sequence[Any],
+    asked_ms: int,
+    *,
+    everything: bool = False,
 ) -> dict[str, Any] | None:
     """Return what equals the aggregates of one entity, by feature name.
 
@@ -113,8 +118,9 @@ def values(
         rows: per source of the view, by number of partition.
         entity: what names it.
         asked_ms: the time asked about.
+        everything: whether nothing is ever out of reach.
     """
-    beyond = out_of_reach(view, rows, asked_ms)
+    beyond = set() if everything else out_of_reach(view, rows, asked_ms)
     mine = []
     for source, of_source in zip(view.sources, rows, strict=True):
         windows = [window for each, window in _read(view, source) if each.name not in beyond]

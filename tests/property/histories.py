@@ -181,6 +181,9 @@ class Judge:
                 oldest_ms = self._reader.retentions[0].oldest_ms(each.row for each in states.values())
                 self._reader.add(serving, [Held(cells, oldest_ms)], [{}], ages=False)
                 compare(self.view, rows, serving.done(None), [user], asked_ms)
+                ahead = Serving(asked_ms)
+                self._reader.add(ahead, [Held(cells)], [{}], ages=False)
+                compare_ahead(self.view, rows, ahead.done(None), [user], asked_ms)
 
     def _applied(self, number: int, events: Sequence[Fields], expected: oracle.OracleRow, chance: Random) -> Remembered:
         """Return the state of a partition, applied in batches, its cells through the store after each.
@@ -268,6 +271,19 @@ def compare(
         else:
             assert found == value, (name, found, value)
             assert found is None or type(found) is _PYTHON[types[name]], (name, found)
+
+
+def compare_ahead(
+    view: ViewDefinition, rows: Mapping[int, oracle.OracleRow], served: Served, entity: list[Any], asked_ms: int
+) -> None:
+    """Compare what cells answer whose rows are behind them: right, or not at all, by what they gave up themselves."""
+    expected = oracle.values(view, [rows], entity, asked_ms, everything=True)
+    for name, value in (expected or {}).items():
+        shown = f"{view.name}.{name}"
+        if served.absent:
+            assert value in (None, 0), (name, value)
+        elif shown not in served.unanswerable:
+            assert served.values[shown] == value, (name, served.values[shown], value)
 
 
 _PYTHON = {ValueType.INT: int, ValueType.FLOAT: float, ValueType.CATEGORY: str, ValueType.BOOL: bool}

@@ -37,8 +37,6 @@ STATE = [
             "                        pass\n",
         ),
         ("oldest given up is remembered", "dropped < sealed[0]", "dropped > sealed[0]"),
-        ("one tile too few given up", "while sealed and sealed[0] <= floor", "while sealed and sealed[0] < floor - 1"),
-        ("opened behind the floor", "newest < tile and floor < tile", "newest < tile"),
         ("open tile lost when the next one opens", "sealed += state[{open}:{end}]", "pass"),
         ("opened with no event", "state[{open}:{end}] = tile, 1{opened}", "state[{open}:{end}] = tile, 0{opened}"),
         ("late event is not counted", "row[at + 1] += 1", "row[at + 1] += 0"),
