@@ -7,7 +7,7 @@ one call writes a row and its cells, so they have to live in one shard.
 Rights of a user of its own (Redis 7 and newer; ``<ns>`` is the namespace)::
 
     ACL SETUSER headrace on >SECRET resetkeys ~<ns>:* resetchannels -@all
-        +info +ping +select +function|load +fcall +hget +hset +hsetnx +hgetall +hmget +hdel +scan
+        +info +ping +select +function|load +fcall +hget +hset +hsetnx +hgetall +hmget +hdel +unlink +scan
 
 A process that only reads (scoring) does with ``%R~<ns>:*`` and without ``+hset +hsetnx +hdel``. ``SCAN`` shows the
 names of all keys of the database to the user: give headrace a server of its own where those are secret.
