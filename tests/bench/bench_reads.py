@@ -128,7 +128,7 @@ def measure_five_events(kafka: str, redis_url: str) -> dict[str, Any]:
     fill(kafka, name, [(card, value_of(number, card, 1_999, at_ms)) for number, at_ms in enumerate(times)])
     with project(name, name, kafka=kafka, redis_url=redis_url, features=FOUR_WINDOWS) as made, made.store() as store:
         catch_up(made, store, len(times))
-        entity = asked_key(made.view.by, {"card": card.decode()})
+        entity = asked_key(made.view.entity_names, {"card": card.decode()})
         assert entity is not None
         [cells] = store.read(Question(cells=[(made.view.key, entity)]), timeout_ms=5_000).cells
         used = redis_size(made)["redis_bytes_per_entity"]

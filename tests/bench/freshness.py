@@ -125,7 +125,7 @@ def _look(made: Project, store: RedisStore, records: Sequence[Produced], seen: S
 
 
 def _check(made: Project, store: RedisStore, card: str, offset: int) -> None:
-    entity = asked_key(made.view.by, {"card": card})
+    entity = asked_key(made.view.entity_names, {"card": card})
     assert entity is not None
     [cells] = store.read(Question(cells=[(made.view.key, entity)]), timeout_ms=5_000).cells
     if not any(cell.position > offset for cell in cells.values()):
