@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import NamedTuple
 
 from definitions.declared import EventDefinition
 from streams.codecs import Event, Schemas, decoder_of
@@ -71,6 +72,19 @@ class DecodedBatch:
         )
 
 
+class _Parts(NamedTuple):
+    """What has been read of a batch, column by column, and what is dead."""
+
+    offsets: list[int]
+    events: list[Event]
+    times_ms: list[int]
+    dead: list[DeadLetter]
+
+
+_PART_RECORDS = 16
+"""How many records of a batch with a dead one are tried at once: few, so that most parts have none."""
+
+
 class Intake:
     """Decodes the batches of one event's topic.
 
@@ -86,7 +100,7 @@ class Intake:
         self._time_of = attrgetter(event.at)
 
     def read(self, batch: RecordBatch) -> DecodedBatch:
-        """Return the batch decoded. Cost: 0.7 us an event of JSON; a batch with a dead record in it three times that.
+        """Return the batch decoded. Cost: 0.7 us an event of JSON; 1.5 us where one in a hundred is dead.
 
         Raises:
             RegistryUnavailable: nobody can say which schema a record was written with; no record is dead for that.
@@ -94,30 +108,42 @@ class Intake:
         records = batch.records
         stamps = [record.timestamp() for record in records]
         appended_ms = stamps[-1][1] if stamps and stamps[-1][0] == LOG_APPEND_TIME else None
-        events = self.decoder.decode_all([record.value() for record in records])
-        if events is not None:
-            times = list(map(self._time_of, events))
-            if max(times) <= _limit(min(stamps), max(stamps)) or all(map(_is_in_time, times, stamps)):
-                offsets = _offsets(batch)
-                return DecodedBatch(batch.partition, batch.first, batch.next, offsets, events, times, (), appended_ms)
-        return self._read_one_by_one(batch, stamps, appended_ms)
+        whole = self._read_all(records, stamps)
+        if whole is not None:
+            return DecodedBatch(batch.partition, batch.first, batch.next, _offsets(batch), *whole, (), appended_ms)
+        parts = _Parts([], [], [], [])
+        for place in range(0, len(records), _PART_RECORDS):
+            self._read_part(records[place : place + _PART_RECORDS], stamps[place : place + _PART_RECORDS], parts)
+        return DecodedBatch(batch.partition, batch.first, batch.next, *parts, appended_ms)
 
-    def _read_one_by_one(self, batch: RecordBatch, stamps: Sequence[Stamp], appended_ms: int | None) -> DecodedBatch:
-        offsets: list[int] = []
-        events: list[Event] = []
-        times: list[int] = []
-        dead: list[DeadLetter] = []
-        for record, stamp in zip(batch.records, stamps, strict=True):
+    def _read_all(self, records: Sequence[Record], stamps: Sequence[Stamp]) -> tuple[list[Event], list[int]] | None:
+        """Return the events of the records and their times, None if one of them has to be looked at."""
+        events = self.decoder.decode_all([record.value() for record in records])
+        if events is None:
+            return None
+        times = list(map(self._time_of, events))
+        if max(times) <= _limit(min(stamps), max(stamps)) or all(map(_is_in_time, times, stamps)):
+            return events, times
+        return None
+
+    def _read_part(self, records: Sequence[Record], stamps: Sequence[Stamp], into: _Parts) -> None:
+        """Read a few records at once where all of them live, else one by one."""
+        whole = self._read_all(records, stamps)
+        if whole is not None:
+            into.offsets.extend(record.offset() for record in records)
+            into.events.extend(whole[0])
+            into.times_ms.extend(whole[1])
+            return
+        for record, stamp in zip(records, stamps, strict=True):
             # Boundary: whatever one record's bytes are, the records behind it go on.
             try:
                 event, at_ms = self._read_one(record, stamp)
             except DecodeError as error:
-                dead.append(DeadLetter(record.offset(), error.reason, error.path, str(error)))
+                into.dead.append(DeadLetter(record.offset(), error.reason, error.path, str(error)))
             else:
-                offsets.append(record.offset())
-                events.append(event)
-                times.append(at_ms)
-        return DecodedBatch(batch.partition, batch.first, batch.next, offsets, events, times, dead, appended_ms)
+                into.offsets.append(record.offset())
+                into.events.append(event)
+                into.times_ms.append(at_ms)
 
     def _read_one(self, record: Record, stamp: Stamp) -> tuple[Event, int]:
         event = self.decoder.decode(record.value())
