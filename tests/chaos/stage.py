@@ -109,6 +109,7 @@ class Stage:
             return load_app("app")
         finally:
             sys.path.remove(str(self.folder))
+            sys.modules.pop("app", None)
 
     @property
     def environment(self) -> Mapping[str, str]:

@@ -148,7 +148,7 @@ def _of_other_window(source: Source) -> Source:
 )
 def test_a_wrong_replay_is_noticed(mutant: dict[str, Any]) -> None:
     # The first world found will do: making it a small one takes a minute.
-    thorough = settings(max_examples=500, deadline=None, phases=[Phase.generate], database=None)
+    thorough = settings(max_examples=4_000, deadline=None, phases=[Phase.generate], database=None)
     world = find(worlds(), lambda world: found_in(world, **mutant).faults > 0, settings=thorough)
 
     assert found_in(world).unequal == 0

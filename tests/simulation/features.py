@@ -66,13 +66,16 @@ class Features:
 
     def record(self, chance: random.Random, number: int, now_ms: int) -> tuple[bytes | None, bytes]:
         """Return a visit: in order, late, too late, without a user, from the future, or not readable."""
-        late_ms = chance.choice((0, 0, 0, 0, 500, 8_000, 3_600_000, 8 * _DAY_MS, -2 * _FUTURE_MS))
+        # One in three may be dead, whatever chance decides: more, and the breaker rightly pauses the partition.
+        may_be_dead = number % 3 == 0
+        from_the_future = (-2 * _FUTURE_MS,) * 3 if may_be_dead else ()
+        late_ms = chance.choice((0, 0, 0, 0, 500, 8_000, 3_600_000, 8 * _DAY_MS, *from_the_future))
         user = chance.choice((*USERS, *USERS, None))
         visit = {"id": 1 << number, "user": user, "shop": chance.choice(SHOPS), "at": now_ms - late_ms}
         dice = chance.random()
-        if dice < 0.05:
+        if may_be_dead and dice < 0.15:
             return b"{oops %d" % number, b"%d" % number
-        if dice < 0.1:
+        if may_be_dead and dice < 0.3:
             visit["id"] = "one"
         return json.dumps(visit).encode(), b"%d" % number
 
