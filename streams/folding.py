@@ -18,6 +18,7 @@ from types import CodeType
 from typing import Any, cast
 
 from streams.aggregates import Column
+from streams.aggregates.columns import itself
 from streams.cells import COUNTED, DROPPED, FIRST_COLUMN, OPEN, ORIGIN, SEALED, CellLayout, SeriesLayout
 
 Fold = Callable[[Iterable[tuple[Any, ...]], Any, int, MutableSequence[int]], "Folded"]
@@ -201,7 +202,7 @@ def _step(place: int, number: int, column: Column, source: int) -> _Step:
     folded = fold.format(held="held", given=brought)
     empty = f"empty_{place}[{number - COUNTED}]"
     if column.empty is None:
-        first = brought if column.begin is None else f"begin_{name}({brought})"
+        first = brought if column.begin is itself else f"begin_{name}({brought})"
         folded = f"{first} if held is None else {folded}"
     else:
         first = fold.format(held=empty, given=brought)

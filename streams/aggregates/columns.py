@@ -19,7 +19,8 @@ Slices = Sequence[Sequence[Any]]
 Inputs = Callable[[Sequence[Any]], Sequence[Any]]
 
 
-def _itself(given: Any) -> Any:
+def itself(given: Any) -> Any:
+    """Return what is given: how a column begins that keeps its first input as it is."""
     return given
 
 
@@ -38,7 +39,7 @@ class Column:
     fold: Callable[[Any, Any], Any] = operator.add
     empty: Any = None
     timed: bool = False
-    begin: Callable[[Any], Any] = _itself
+    begin: Callable[[Any], Any] = itself
 
 
 class Kind(Protocol):
@@ -90,7 +91,7 @@ class Operand:
 
         Cost: 30 ns an event, and 1 us more where there are conditions.
         """
-        value_of: Callable[[Any], Any] = attrgetter(self.field) if self.field is not None else _itself
+        value_of: Callable[[Any], Any] = attrgetter(self.field) if self.field is not None else itself
         taken = _let_in(value_of, self.where, self.read) if self.where else value_of
         if made is None:
             return lambda events: list(map(taken, events))

@@ -181,9 +181,9 @@ def rolling_deploy(stage: Stage, events: int, trouble: int) -> int:  # noqa: ARG
             stage.publish(events // 8, over_s=2.0)
             if workers.end(old):
                 raise ChaosError(f"a process did not end with 0: {workers.said()[-2_000:]}")
-        said = stage.headrace("features", "start", "shops", "--json")
+        said = stage.headrace("features", "backfill", "shops", "--json")
         if said.returncode:
-            raise ChaosError(f"headrace features start: {said.stderr}")
+            raise ChaosError(f"headrace features backfill: {said.stderr}")
         stage.publish(events - stage.published)
         stage.until_read()
         workers.check_alive()
