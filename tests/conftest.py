@@ -6,11 +6,13 @@ A missing server skips the tests that need it, with the command that would start
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -60,6 +62,24 @@ def leak_guard() -> Iterator[None]:
         time.sleep(0.01)
     if left:
         pytest.fail(f"left behind: {', '.join(left)}", pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def only_the_projects_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Forget the author's modules that a test wrote and loaded: the next test's may have the same name."""
+    path, known = list(sys.path), set(sys.modules)
+
+    yield
+
+    sys.path[:] = path
+    written = str(tmp_path_factory.getbasetemp())
+    for name in set(sys.modules) - known:
+        if any(place.startswith(written) for place in _places(sys.modules[name])):
+            del sys.modules[name]
+
+
+def _places(module: ModuleType) -> list[str]:
+    return [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
 
 
 def _start(directory: Path, name: str) -> str:

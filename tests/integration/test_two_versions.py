@@ -178,7 +178,5 @@ def _keys(project: Project, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     """Return the keys of both versions as the project's module declares them."""
     monkeypatch.chdir(project.folder)
     monkeypatch.syspath_prepend(str(project.folder))
-    monkeypatch.delitem(sys.modules, "app", raising=False)
     first, second = load_app("app").versions("origin_traffic")
-    monkeypatch.delitem(sys.modules, "app")
     return first.key, second.key

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -24,26 +23,17 @@ Write = Callable[..., None]
 
 
 @pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
-    """Return what writes author's modules into the working directory; they are forgotten afterwards."""
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Return what writes author's modules into the working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [each for each in sys.path if each != str(tmp_path)])
-    known = set(sys.modules)
 
     def write_module(name: str, *source: str) -> None:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(source))
 
-    yield write_module
-    places = {name: _places(sys.modules[name]) for name in set(sys.modules) - known}
-    for name, found in places.items():
-        if any(each.startswith(str(tmp_path)) for each in found):
-            del sys.modules[name]
-
-
-def _places(module: ModuleType) -> list[str]:
-    return [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
+    return write_module
 
 
 def refusal(module: str) -> str:
