@@ -8,7 +8,7 @@ topic has no room for lies in the artefact store, and a header says where. `stre
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -37,8 +37,37 @@ class _Copy:
     """What says where in the artefact store the rest lies."""
 
 
+class Sending:
+    """Records on their way to the log: work that does not depend on their arrival goes on meanwhile."""
+
+    def __init__(
+        self,
+        acknowledged: Sequence[Awaitable[int]] = (),
+        note: Callable[[Sequence[object]], None] = lambda _: None,
+    ) -> None:
+        self._acknowledged = acknowledged
+        self._note = note
+
+    async def arrived(self) -> None:
+        """Return when every record is acknowledged.
+
+        Raises:
+            LogUnavailable: one was not, in time.
+        """
+        if not self._acknowledged:
+            return
+        results = await asyncio.gather(*self._acknowledged, return_exceptions=True)
+        self._note(results)
+        for each in results:
+            if isinstance(each, BaseException):
+                raise each
+
+
+_NOTHING_SENT = Sending()
+
+
 class DeadLetters:
-    """Sends what cannot be decoded to ``<namespace>.<topic>.dlq``, and waits for the broker to have it."""
+    """Sends what cannot be decoded to ``<namespace>.<topic>.dlq``."""
 
     def __init__(self, app: str, context: RoleContext) -> None:
         self._app = app.encode()
@@ -46,24 +75,26 @@ class DeadLetters:
         self._taken: dict[Partition, set[int]] = {}
         """Offsets whose letters were acknowledged while another one of their batch was not."""
 
-    async def send(self, event: EventDefinition, batch: RecordBatch, dead: Sequence[DeadLetter]) -> None:
-        """Return when every letter is acknowledged. Those that were, in an attempt before, are not sent again.
+    def send(self, event: EventDefinition, batch: RecordBatch, dead: Sequence[DeadLetter]) -> Sending:
+        """Send the letters now; what is returned is awaited before the row that contains them advances.
 
-        Raises:
-            LogUnavailable: one was not, in time.
+        Those that were acknowledged in an attempt before are not sent again. Cost: 25 us a letter.
         """
         if not dead:
-            return
-        taken = self._taken.setdefault(batch.partition, set())
+            return _NOTHING_SENT
+        taken = self._taken.get(batch.partition, set())
         letters = [letter for letter in dead if letter.offset not in taken]
         records = _records_at(batch, [letter.offset for letter in letters])
-        sent = [self._send(event, batch, *each) for each in zip(letters, records, strict=True)]
-        results = await asyncio.gather(*sent, return_exceptions=True)
-        refused = [each for each in results if isinstance(each, BaseException)]
-        if refused:
-            taken |= {letter.offset for letter, each in zip(letters, results, strict=True) if isinstance(each, int)}
-            raise refused[0]
-        del self._taken[batch.partition]
+        acknowledged = [self._send(event, batch, *each) for each in zip(letters, records, strict=True)]
+        return Sending(acknowledged, lambda results: self._note(batch.partition, letters, results))
+
+    def _note(self, partition: Partition, letters: Sequence[DeadLetter], results: Sequence[object]) -> None:
+        """Remember which letters were acknowledged, until all of their batch are."""
+        if any(isinstance(each, BaseException) for each in results):
+            arrived = {letter.offset for letter, each in zip(letters, results, strict=True) if isinstance(each, int)}
+            self._taken[partition] = self._taken.get(partition, set()) | arrived
+        else:
+            self._taken.pop(partition, None)
 
     def _send(self, event: EventDefinition, batch: RecordBatch, letter: DeadLetter, record: Record) -> Awaitable[int]:
         copy = _fitting("dlq", record, topics.value_room(event), self._context.artefacts)
@@ -94,19 +125,15 @@ class DeadLetters:
 
 
 class LateRecords:
-    """Sends what came too late for a view to ``<namespace>.<topic>.late``, and waits for the broker to have it."""
+    """Sends what came too late for a view to ``<namespace>.<topic>.late``."""
 
     def __init__(self, app: str, context: RoleContext) -> None:
         self._app = app.encode()
         self._context = context
 
-    async def send(self, source: Source, batch: RecordBatch, offsets: Sequence[int]) -> None:
-        """Return when every record is acknowledged.
-
-        Raises:
-            LogUnavailable: one was not, in time.
-        """
-        await _acknowledged([self._send(source, batch, record) for record in _records_at(batch, offsets)])
+    def send(self, source: Source, batch: RecordBatch, offsets: Sequence[int]) -> Sending:
+        """Send the records now; what is returned is awaited before the row of the source advances."""
+        return Sending([self._send(source, batch, record) for record in _records_at(batch, offsets)])
 
     def _send(self, source: Source, batch: RecordBatch, record: Record) -> Awaitable[int]:
         copy = _fitting("late", record, topics.value_room(source.event), self._context.artefacts)
@@ -148,8 +175,3 @@ def _source(prefix: str, batch: RecordBatch, record: Record) -> list[tuple[str, 
         (f"{prefix}.offset", str(record.offset()).encode()),
         (f"{prefix}.timestamp", str(record.timestamp()[1]).encode()),
     ]
-
-
-async def _acknowledged(sent: Sequence[Awaitable[int]]) -> None:
-    if sent:
-        await asyncio.gather(*sent)

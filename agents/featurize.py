@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from agents.advance_rows import NoCells, export_row
 from agents.context import RoleContext
-from agents.dead_letters import DeadLetters, LateRecords
+from agents.dead_letters import DeadLetters, LateRecords, Sending
 from agents.guard_source import SourceGuard
 from agents.transport import Assigned, CommitPolicy, LogUnavailable, StartAt, Subscription
 from definitions.declared import AppDefinition, Source
@@ -30,7 +30,7 @@ from streams.cells import CellState
 from streams.chain import Advance, Chain, commit_together
 from streams.engine import Engine, advance_intake
 from streams.errors import ChainBroken
-from streams.intake import DecodedBatch, Intake
+from streams.intake import DeadLetter, DecodedBatch, Intake
 from streams.records import Partition, RecordBatch
 from streams.store import Question, Row, RowKey, StoredRow
 from streams.sweep import Sweep
@@ -198,12 +198,17 @@ class FeaturesRole:
             raise self._guard.poisoned(batch.partition, tripped)
 
     async def _applied(self, opened: _Open, batch: RecordBatch, decoded: DecodedBatch) -> None:
-        advances = [*await self._taken_in(opened, batch, decoded)]
+        """Send aside what goes aside, fold the rest meanwhile, and commit when what went aside has arrived."""
+        taken_in, dead = self._taken_in(opened, decoded)
+        going = [self._dead_letters.send(opened.topic.intake.event, batch, dead)]
+        advances = [*taken_in]
         for engine, chain in opened.folds:
             applied = engine.apply(chain.row, chain.load, decoded)
             if applied.row is not chain.row:
-                await self._send_late(engine.source, batch, applied.too_late)
+                going.append(self._late_records.send(engine.source, batch, applied.too_late))
                 advances.append(Advance(chain, applied.row, applied.changed))
+        await self._arrived(batch.partition, *going)
+        self._count(opened, taken_in, dead)
         commit_together(self._context.store, advances)
         if batch.next >= opened.sweeps.next:
             self._sweep(opened, batch.next)
@@ -216,30 +221,35 @@ class FeaturesRole:
         for removal in removals:
             self._context.metrics.count("cells_removed_total", len(removal.removed), fold=removal.chain.key.fold)
 
-    async def _taken_in(self, opened: _Open, batch: RecordBatch, decoded: DecodedBatch) -> Sequence[Advance]:
-        """Send the dead letters that the intake's row does not contain; return its advance, if there is one."""
+    def _taken_in(self, opened: _Open, decoded: DecodedBatch) -> tuple[Sequence[Advance], Sequence[DeadLetter]]:
+        """Return the intake's advance, if there is one, and the dead letters that its row does not contain yet."""
         chain = opened.intake
         row = advance_intake(chain.row, decoded)
         if row is chain.row:
-            return ()
-        dead = [letter for letter in decoded.dead if letter.offset >= chain.row.next]
-        try:
-            await self._dead_letters.send(opened.topic.intake.event, batch, dead)
-        except LogUnavailable as error:
-            name = topics.dead_letters(self._context.namespace, batch.partition.topic)
-            raise self._guard.unsent(batch.partition, "dead_letters", name, error) from error
-        metrics, topic = self._context.metrics, batch.partition.topic
-        metrics.count("events_decoded_total", row.applied - chain.row.applied, topic=topic)
+            return (), ()
+        return (Advance(chain, row),), [letter for letter in decoded.dead if letter.offset >= chain.row.next]
+
+    def _count(self, opened: _Open, taken_in: Sequence[Advance], dead: Sequence[DeadLetter]) -> None:
+        metrics, topic = self._context.metrics, opened.intake.key.partition.topic
+        for advance in taken_in:
+            metrics.count("events_decoded_total", advance.row.applied - opened.intake.row.applied, topic=topic)
         for letter in dead:
             metrics.count("dead_letters_total", topic=topic, reason=letter.reason)
-        return (Advance(chain, row),)
 
-    async def _send_late(self, source: Source, batch: RecordBatch, offsets: Sequence[int]) -> None:
+    async def _arrived(self, partition: Partition, dead: Sending, *late: Sending) -> None:
+        """Return when all that was sent aside is acknowledged."""
+        topic, namespace = partition.topic, self._context.namespace
         try:
-            await self._late_records.send(source, batch, offsets)
+            await dead.arrived()
         except LogUnavailable as error:
-            name = topics.late_records(self._context.namespace, batch.partition.topic)
-            raise self._guard.unsent(batch.partition, "late_records", name, error) from error
+            name = topics.dead_letters(namespace, topic)
+            raise self._guard.unsent(partition, "dead_letters", name, error) from error
+        try:
+            for each in late:
+                await each.arrived()
+        except LogUnavailable as error:
+            name = topics.late_records(namespace, topic)
+            raise self._guard.unsent(partition, "late_records", name, error) from error
 
     async def reached_end(self, partition: Partition, end: int, broker_ms: int) -> None:
         """Raise what the rows at the end are applied through: a link of each chain, so a store gone back is noticed.

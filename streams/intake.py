@@ -9,8 +9,9 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from operator import attrgetter
-from typing import NamedTuple
+from typing import cast
 
 from definitions.declared import EventDefinition
 from streams.codecs import Event, Schemas, decoder_of
@@ -29,6 +30,9 @@ FUTURE_MS = 5 * 60_000
 
 Stamp = tuple[int, int]
 """A record's timestamp: its type and epoch ms."""
+
+_Sorted = tuple[list[int], list[Event], list[int], list["DeadLetter"]]
+"""Offsets, events and times of the living, and the dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +76,6 @@ class DecodedBatch:
         )
 
 
-class _Parts(NamedTuple):
-    """What has been read of a batch, column by column, and what is dead."""
-
-    offsets: list[int]
-    events: list[Event]
-    times_ms: list[int]
-    dead: list[DeadLetter]
-
-
-_PART_RECORDS = 16
-"""How many records of a batch with a dead one are tried at once: few, so that most parts have none."""
-
-
 class Intake:
     """Decodes the batches of one event's topic.
 
@@ -100,7 +91,7 @@ class Intake:
         self._time_of = attrgetter(event.at)
 
     def read(self, batch: RecordBatch) -> DecodedBatch:
-        """Return the batch decoded. Cost: 0.7 us an event of JSON; 1.5 us where one in a hundred is dead.
+        """Return the batch decoded. Cost: 0.7 us an event of JSON; 1.2 us where one in a hundred is dead.
 
         Raises:
             RegistryUnavailable: nobody can say which schema a record was written with; no record is dead for that.
@@ -109,15 +100,15 @@ class Intake:
         stamps = [record.timestamp() for record in records]
         appended_ms = stamps[-1][1] if stamps and stamps[-1][0] == LOG_APPEND_TIME else None
         whole = self._read_all(records, stamps)
-        if whole is not None:
-            return DecodedBatch(batch.partition, batch.first, batch.next, _offsets(batch), *whole, (), appended_ms)
-        parts = _Parts([], [], [], [])
-        for place in range(0, len(records), _PART_RECORDS):
-            self._read_part(records[place : place + _PART_RECORDS], stamps[place : place + _PART_RECORDS], parts)
-        return DecodedBatch(batch.partition, batch.first, batch.next, *parts, appended_ms)
+        if whole is None:
+            parts = self._read_each(records, stamps)
+            return DecodedBatch(batch.partition, batch.first, batch.next, *parts, appended_ms)
+        return DecodedBatch(batch.partition, batch.first, batch.next, _offsets(batch), *whole, (), appended_ms)
 
     def _read_all(self, records: Sequence[Record], stamps: Sequence[Stamp]) -> tuple[list[Event], list[int]] | None:
         """Return the events of the records and their times, None if one of them has to be looked at."""
+        if not records:
+            return [], []
         events = self.decoder.decode_all([record.value() for record in records])
         if events is None:
             return None
@@ -126,36 +117,36 @@ class Intake:
             return events, times
         return None
 
-    def _read_part(self, records: Sequence[Record], stamps: Sequence[Stamp], into: _Parts) -> None:
-        """Read a few records at once where all of them live, else one by one."""
-        whole = self._read_all(records, stamps)
-        if whole is not None:
-            into.offsets.extend(record.offset() for record in records)
-            into.events.extend(whole[0])
-            into.times_ms.extend(whole[1])
-            return
-        for record, stamp in zip(records, stamps, strict=True):
-            # Boundary: whatever one record's bytes are, the records behind it go on.
-            try:
-                event, at_ms = self._read_one(record, stamp)
-            except DecodeError as error:
-                into.dead.append(DeadLetter(record.offset(), error.reason, error.path, str(error)))
-            else:
-                into.offsets.append(record.offset())
-                into.events.append(event)
-                into.times_ms.append(at_ms)
+    def _read_each(self, records: Sequence[Record], stamps: Sequence[Stamp]) -> _Sorted:
+        """Return the living and the dead: whatever one record's bytes are, the records behind it go on."""
+        found = self.decoder.decode_each([record.value() for record in records])
+        self._refuse_ahead(found, stamps)
+        lives = [not isinstance(each, DecodeError) for each in found]
+        events = cast("list[Event]", list(compress(found, lives)))
+        offsets = [record.offset() for record in compress(records, lives)]
+        dead = [
+            DeadLetter(record.offset(), each.reason, each.path, str(each))
+            for record, each in zip(records, found, strict=True)
+            if isinstance(each, DecodeError)
+        ]
+        return offsets, events, list(map(self._time_of, events)), dead
 
-    def _read_one(self, record: Record, stamp: Stamp) -> tuple[Event, int]:
-        event = self.decoder.decode(record.value())
-        at_ms = self.decoder.at_ms(event)
-        if not _is_in_time(at_ms, stamp):
-            raise DecodeError(
-                FUTURE_TIME,
-                f"$.{self.event.at}",
-                f"cannot take {self.event.name}: expected a time up to {stamp[1] + FUTURE_MS} (the broker's + 5 min), "
-                f"got {at_ms}",
-            )
-        return event, at_ms
+    def _refuse_ahead(self, found: list[Event | DecodeError], stamps: Sequence[Stamp]) -> None:
+        """Put a refusal in the place of every event that is too far ahead of the broker."""
+        latest_ms = max((self._time_of(each) for each in found if not isinstance(each, DecodeError)), default=0)
+        if latest_ms <= _limit(min(stamps), max(stamps)):
+            return
+        for place, (each, stamp) in enumerate(zip(found, stamps, strict=True)):
+            if not isinstance(each, DecodeError) and not _is_in_time(self._time_of(each), stamp):
+                found[place] = self._ahead(self._time_of(each), stamp)
+
+    def _ahead(self, at_ms: int, stamp: Stamp) -> DecodeError:
+        return DecodeError(
+            FUTURE_TIME,
+            f"$.{self.event.at}",
+            f"cannot take {self.event.name}: expected a time up to {stamp[1] + FUTURE_MS} (the broker's + 5 min), "
+            f"got {at_ms}",
+        )
 
 
 def _is_in_time(at_ms: int, stamp: Stamp) -> bool:

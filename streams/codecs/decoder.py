@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Annotated, Any, cast
@@ -69,6 +69,20 @@ class EventDecoder(ABC):
         Raises:
             RegistryUnavailable: nobody can say which schema one of them was written with.
         """
+
+    def decode_each(self, values: Sequence[bytes | None]) -> list[Event | DecodeError]:
+        """Return for every value its event, or why it is none: what a batch is read by that has unusable ones.
+
+        Raises:
+            RegistryUnavailable: nobody can say which schema one of them was written with.
+        """
+        return [self._tried(self.decode, value) for value in values]
+
+    def _tried(self, decode: Callable[[bytes | None], Event], value: bytes | None) -> Event | DecodeError:
+        try:
+            return decode(value)
+        except DecodeError as error:
+            return error
 
     def row(self, event: Event) -> dict[str, Value]:
         """Return the event's fields by name, as expressions take them. Times are integer ms."""

@@ -44,19 +44,9 @@ class JsonDecoder(EventDecoder):
         Raises:
             DecodeError: the bytes are not the declared event.
         """
-        given = self._sized(value)
-        if _is_too_deep(given):
-            raise self._refusal("bad_json", "$", f"expected at most {DEEPEST} levels of nesting, got more")
-        try:
-            event = self._decode(given)
-            if not given.isascii():
-                given.decode()
-        except msgspec.ValidationError as error:
-            raise self._misfit(error) if _is_utf8(given) else self._refusal("not_utf8", "$", str(error)) from error
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise self._refusal(_reason(given), "$", str(error)) from error
+        event = self._unsettled(value)
         self._settle_times((event,))
-        return cast("Event", event)
+        return event
 
     def decode_all(self, values: Sequence[bytes | None]) -> list[Event] | None:
         """Return the events of a whole batch, None if one of them has to be looked at. Cost: 0.4 us an event."""
@@ -77,6 +67,50 @@ class JsonDecoder(EventDecoder):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DecodeError):
             return None
         return events
+
+    def decode_each(self, values: Sequence[bytes | None]) -> list[Event | DecodeError]:
+        """Return for every value its event, or why it is none. Cost: 0.6 us a value, 8 us one that is none."""
+        given = [value or b"" for value in values]
+        found: list[Event | DecodeError] = []
+        rest = iter(given)
+        while len(found) < len(given):
+            try:
+                found.extend(map(self._decode, rest))  # what comes before one that raises is kept
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                found.append(self._tried(self._unsettled, given[len(found)]))
+        for place in self._unproven(given):
+            found[place] = self._tried(self._unsettled, given[place])
+        try:
+            self._settle_times([each for each in found if not isinstance(each, DecodeError)])
+        except DecodeError:
+            return super().decode_each(values)
+        return found
+
+    def _unproven(self, given: Sequence[bytes]) -> list[int]:
+        """Return the places of the values that may be dead although their decoder took them."""
+        places = [place for place, is_ascii in enumerate(map(bytes.isascii, given)) if not is_ascii]
+        if max(map(len, given), default=0) > min(self.event.max_bytes, 2 * DEEPEST):
+            places += [
+                place
+                for place, value in enumerate(given)
+                if len(value) > self.event.max_bytes or (len(value) > 2 * DEEPEST and _is_too_deep(value))
+            ]
+        return places
+
+    def _unsettled(self, value: bytes | None) -> Event:
+        """Return the event with its times as they were written."""
+        given = self._sized(value)
+        if _is_too_deep(given):
+            raise self._refusal("bad_json", "$", f"expected at most {DEEPEST} levels of nesting, got more")
+        try:
+            event = self._decode(given)
+            if not given.isascii():
+                given.decode()
+        except msgspec.ValidationError as error:
+            raise self._misfit(error) if _is_utf8(given) else self._refusal("not_utf8", "$", str(error)) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise self._refusal(_reason(given), "$", str(error)) from error
+        return cast("Event", event)
 
 
 def _openings(value: bytes) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from definitions.declared import EventDefinition
 from streams.intake import DecodedBatch, Intake
@@ -13,6 +15,7 @@ from tests.records import GivenRecord, batch_of
 
 EVENTS: dict[str, EventDefinition] = {"v1": event_definition()}
 """Schema version to the definition that reads it: a later one has to take what an earlier one took."""
+INTAKES = {version: Intake(event) for version, event in EVENTS.items()}
 APPENDED_MS = 1_700_000_001_000
 CASES = [(version, hazard) for version in EVENTS for hazard in hazards(version)]
 GOOD = next(hazard.value for _, hazard in CASES if hazard.name == "key_differs_from_body.bin")
@@ -20,7 +23,7 @@ GOOD = next(hazard.value for _, hazard in CASES if hazard.name == "key_differs_f
 
 def read(version: str, *values: bytes | None) -> DecodedBatch:
     records = [GivenRecord(offset, value, appended_ms=APPENDED_MS) for offset, value in enumerate(values)]
-    return Intake(EVENTS[version]).read(batch_of(Partition("t", 0, "id"), records))
+    return INTAKES[version].read(batch_of(Partition("t", 0, "id"), records))
 
 
 @pytest.mark.parametrize(("version", "hazard"), CASES, ids=lambda each: getattr(each, "name", each))
@@ -37,3 +40,21 @@ def test_every_fixture_is_in_its_table_and_every_version_has_a_reader() -> None:
         files = {file.name for file in (FOLDER / version).glob("*.bin")}
         assert files == {hazard.name for hazard in hazards(version)} - {"tombstone"}
     assert {folder.name for folder in FOLDER.iterdir()} == EVENTS.keys()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from([GOOD, GOOD, GOOD, *(hazard.value for _, hazard in CASES)]), max_size=40))
+def test_a_record_is_the_same_in_any_company(values: list[bytes | None]) -> None:
+    """What a batch comes to is what its records come to one by one."""
+    together = read("v1", *values)
+    alone = [read("v1", value) for value in values]
+
+    living = [offset for offset, each in enumerate(alone) if each.events]
+    assert list(together.offsets) == living
+    assert list(together.events) == [alone[offset].events[0] for offset in living]
+    assert list(together.times_ms) == [alone[offset].times_ms[0] for offset in living]
+    assert [(letter.offset, letter.reason, letter.path, letter.message) for letter in together.dead] == [
+        (offset, letter.reason, letter.path, letter.message)
+        for offset, each in enumerate(alone)
+        for letter in each.dead
+    ]
