@@ -7,11 +7,11 @@ that end with the tile of *t*. Its value changes with the clock, with no new eve
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from definitions.declared import Aggregate, EventDefinition, Feature, ViewDefinition
+from definitions.declared import Feature, ViewDefinition
 from definitions.expressions import ASKED_AT, Evaluator, evaluator
 from definitions.values import Value
 from streams.aggregates import Kind, kind_of
@@ -21,26 +21,38 @@ from streams.retention import floor_of
 
 @dataclass(frozen=True, slots=True)
 class _Finalised:
-    """One aggregate of a window: its kind, where the kind's columns lie in the series, and whether they are timed."""
+    """One aggregate of a window: what finalises it, and which of the window's columns it takes."""
 
-    kind: Kind
-    columns: tuple[tuple[int, bool], ...]
+    finalise: Callable[..., Any]
+    columns: tuple[int, ...]
     features: tuple[tuple[str, int | None], ...]
     """The names of its features, each with its place from 1 where there are several values."""
 
 
 @dataclass(frozen=True, slots=True)
 class _WindowPlan:
+    """One window over a series."""
+
+    tiles: int
+    columns: tuple[int, ...]
+    """The places in a row of the columns that its aggregates need, each once."""
+    timed: tuple[int, ...]
+    """Which of these columns are timed."""
+    aggregates: tuple[_Finalised, ...]
+    names: tuple[str, ...]
+    """The names of the features that are read from the window."""
+
+
+@dataclass(frozen=True, slots=True)
+class _SeriesPlan:
+    """One series of a source, and the windows that are read from it."""
+
     source: int
     """Which of the view's sources."""
     series: SeriesLayout
-    tiles: int
-    aggregates: tuple[_Finalised, ...]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the features that are read from the window."""
-        return tuple(name for each in self.aggregates for name, _ in each.features)
+    width: int
+    grid_ms: int
+    windows: tuple[_WindowPlan, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +73,18 @@ class Held:
     """`streams.retention.Retention.oldest_ms` of the rows that were read with the cells."""
 
 
-_Span = tuple[list[Any], int]
-"""The rows of a series that lie in the window, in one list, and the cell's origin."""
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """A series as one cell holds it."""
+
+    rows: list[Any]
+    tiles: list[int]
+    origin_ms: int
+    dropped: int | None
+
+
+_Span = tuple[_Series, int, int]
+"""What of a cell's series lies in a window: the rows from the first place up to the second."""
 
 
 class Finaliser:
@@ -80,7 +102,8 @@ class Finaliser:
         )
         self._asks_time = any(ASKED_AT in each.evaluator.reads for each in self._derived)
         self._plans = _plans(view, layouts)
-        self._longest_first = sorted(self._plans, key=lambda plan: plan.tiles * plan.series.grid_ms, reverse=True)
+        every = [(plan, window) for plan in self._plans for window in plan.windows]
+        self._longest_first = sorted(every, key=lambda each: each[1].tiles * each[0].grid_ms, reverse=True)
 
     def absent(self, as_of_ms: int) -> dict[str, Value]:
         """Return the values of an entity that is not known: none, but what an expression says of that."""
@@ -99,9 +122,9 @@ class Finaliser:
         Cost: 0.5 us for an entity with an event in its longest window.
         """
         unanswerable = False
-        for plan in self._longest_first:
+        for plan, window in self._longest_first:
             of_source = held[plan.source]
-            spans = _spans(plan, of_source, as_of_ms)
+            spans = _spans(plan, window, of_source, _opened(plan, of_source), as_of_ms)
             if spans:
                 return True
             unanswerable = unanswerable or (spans is None and of_source.states is not None)
@@ -109,6 +132,8 @@ class Finaliser:
 
     def values(self, held: Sequence[Held], as_of_ms: int) -> tuple[dict[str, Value], set[str]]:
         """Return the values of a known entity, and the names of those that cannot be answered, which are None.
+
+        The values are in the order of the view's features.
 
         Args:
             held: what is held of the entity, per source of the view.
@@ -119,18 +144,23 @@ class Finaliser:
         values: dict[str, Value] = dict.fromkeys(self._names)
         unanswerable: set[str] = set()
         for plan in self._plans:
-            spans = _spans(plan, held[plan.source], as_of_ms)
-            if spans is None:
-                unanswerable.update(plan.names)
-                continue
-            for aggregate in plan.aggregates:
+            of_source = held[plan.source]
+            opened = _opened(plan, of_source)
+            for window in plan.windows:
+                spans = _spans(plan, window, of_source, opened, as_of_ms)
+                if spans is None:
+                    unanswerable.update(window.names)
+                    continue
                 slices = [
-                    _slices(spans, column, plan.series.width, as_of_ms if timed else None)
-                    for column, timed in aggregate.columns
+                    [series.rows[start + place : stop : plan.width] for series, start, stop in spans]
+                    for place in window.columns
                 ]
-                found: Any = aggregate.kind.finalise(*slices)
-                for name, item in aggregate.features:
-                    values[name] = found if item is None else found[item - 1]
+                for column in window.timed:
+                    slices[column] = _aged(spans, slices[column], as_of_ms)
+                for aggregate in window.aggregates:
+                    found = aggregate.finalise(*[slices[column] for column in aggregate.columns])
+                    for name, item in aggregate.features:
+                        values[name] = found if item is None else found[item - 1]
         self._derive(values, unanswerable, as_of_ms)
         return values, unanswerable
 
@@ -141,13 +171,15 @@ class Finaliser:
         """
         ages: dict[str, int | None] = dict.fromkeys(self._names)
         for plan in self._plans:
-            series = plan.series
-            starts = [
-                origin_ms + rows[-series.width] * series.grid_ms
-                for rows, origin_ms in _spans(plan, held[plan.source], as_of_ms) or ()
-            ]
-            if starts:
-                ages.update(dict.fromkeys(plan.names, max(0, as_of_ms - max(starts))))
+            of_source = held[plan.source]
+            opened = _opened(plan, of_source)
+            for window in plan.windows:
+                starts = [
+                    series.origin_ms + series.rows[stop - plan.width] * plan.grid_ms
+                    for series, _, stop in _spans(plan, window, of_source, opened, as_of_ms) or ()
+                ]
+                if starts:
+                    ages.update(dict.fromkeys(window.names, max(0, as_of_ms - max(starts))))
         for derived in self._derived:
             read = [age for name in derived.evaluator.reads if (age := ages.get(name)) is not None]
             ages[derived.name] = max(read, default=None)
@@ -165,69 +197,86 @@ class Finaliser:
             del values[ASKED_AT]
 
 
-def _plans(view: ViewDefinition, layouts: Sequence[CellLayout]) -> tuple[_WindowPlan, ...]:
-    plans: list[_WindowPlan] = []
+def _plans(view: ViewDefinition, layouts: Sequence[CellLayout]) -> tuple[_SeriesPlan, ...]:
+    plans: list[_SeriesPlan] = []
     for number, (source, layout) in enumerate(zip(view.sources, layouts, strict=True)):
         aggregates = {each.name: each for each in source.aggregates}
         read: dict[tuple[str, str], list[Feature]] = {}
         for feature in view.features:
             if feature.aggregate in aggregates and feature.window is not None:
                 read.setdefault((feature.aggregate, feature.window), []).append(feature)
-        windows: dict[tuple[int, int], list[_Finalised]] = {}
-        for (name, window), features in read.items():
-            place, finalised = _planned(features, aggregates[name], window, source.event, layout)
-            windows.setdefault(place, []).append(finalised)
-        series = {each.place: each for each in layout.series}
-        plans += [_WindowPlan(number, series[place], tiles, tuple(found)) for (place, tiles), found in windows.items()]
+        windows: dict[int, dict[int, list[_Read]]] = {}
+        for (name, text), features in read.items():
+            aggregate = aggregates[name]
+            window = next(each for each in aggregate.windows if each.text == text)
+            kind, grid_ms = kind_of(aggregate, source.event), window.grid_ms
+            windows.setdefault(grid_ms, {}).setdefault(window.length_ms // grid_ms, []).append((kind, features))
+        series = {each.grid_ms: each for each in layout.series}
+        plans += [_series_plan(number, series[grid_ms], found) for grid_ms, found in windows.items()]
     return tuple(plans)
 
 
-def _planned(
-    features: Sequence[Feature], aggregate: Aggregate, text: str, event: EventDefinition, layout: CellLayout
-) -> tuple[tuple[int, int], _Finalised]:
-    window = next(each for each in aggregate.windows if each.text == text)
-    series, kind = layout.series_of(window), kind_of(aggregate, event)
-    columns = tuple((series.column_place(column.name), column.timed) for column in kind.columns())
-    finalised = _Finalised(kind, columns, tuple((each.name, each.item) for each in features))
-    return (series.place, window.length_ms // series.grid_ms), finalised
+_Read = tuple[Kind, Sequence[Feature]]
+"""An aggregate's kind, and the features that are read from it over one window."""
 
 
-def _spans(plan: _WindowPlan, held: Held, as_of_ms: int) -> list[_Span] | None:
+def _series_plan(source: int, series: SeriesLayout, read: Mapping[int, Sequence[_Read]]) -> _SeriesPlan:
+    windows = tuple(_window_plan(series, tiles, found) for tiles, found in read.items())
+    return _SeriesPlan(source, series, series.width, series.grid_ms, windows)
+
+
+def _window_plan(series: SeriesLayout, tiles: int, read: Sequence[_Read]) -> _WindowPlan:
+    columns: dict[int, int] = {}
+    timed: set[int] = set()
+    aggregates = []
+    for kind, features in read:
+        kept = kind.columns()
+        taken = tuple(columns.setdefault(series.column_place(column.name), len(columns)) for column in kept)
+        timed.update(number for number, column in zip(taken, kept, strict=True) if column.timed)
+        aggregates.append(_Finalised(kind.finalise, taken, tuple((each.name, each.item) for each in features)))
+    names = tuple(name for each in aggregates for name, _ in each.features)
+    return _WindowPlan(tiles, tuple(columns), tuple(timed), tuple(aggregates), names)
+
+
+def _opened(plan: _SeriesPlan, held: Held) -> list[_Series]:
+    """Return the plan's series as each cell holds it."""
+    place = plan.series.place + DROPPED
+    opened = []
+    for state in held.states or ():
+        rows = plan.series.rows(state)
+        opened.append(_Series(rows, rows[:: plan.width], state[ORIGIN], state[place]))
+    return opened
+
+
+def _spans(
+    plan: _SeriesPlan, window: _WindowPlan, held: Held, opened: Sequence[_Series], as_of_ms: int
+) -> list[_Span] | None:
     """Return what lies in the window of each cell that has something there.
 
     None if some of it is not retained, or if the source has not started.
     """
-    states, oldest_ms = held.states, held.oldest_ms
-    if states is None:
+    if held.states is None:
         return None
+    oldest_ms, grid_ms, width = held.oldest_ms, plan.grid_ms, plan.width
     if oldest_ms is not None and as_of_ms < oldest_ms:
-        before = as_of_ms // plan.series.grid_ms - plan.tiles
+        before = as_of_ms // grid_ms - window.tiles
         if floor_of(plan.series, oldest_ms) > before:
             return None
     spans: list[_Span] = []
-    series, width = plan.series, plan.series.width
-    for state in states:
-        origin_ms = state[ORIGIN]
-        newest = (as_of_ms - origin_ms) // series.grid_ms
-        before = newest - plan.tiles
-        dropped = state[series.place + DROPPED]
-        if dropped is not None and dropped > before:
+    for series in opened:
+        newest = (as_of_ms - series.origin_ms) // grid_ms
+        before = newest - window.tiles
+        if series.dropped is not None and series.dropped > before:
             return None
-        rows = series.rows(state)
-        if rows and (rows[-width] > newest or rows[0] <= before):
-            tiles = rows[::width]
-            rows = rows[bisect_right(tiles, before) * width : bisect_right(tiles, newest) * width]
-        if rows:
-            spans.append((rows, origin_ms))
+        start, stop = bisect_right(series.tiles, before), bisect_right(series.tiles, newest)
+        if start < stop:
+            spans.append((series, start * width, stop * width))
     return spans
 
 
-def _slices(spans: Sequence[_Span], column: int, width: int, as_of_ms: int | None) -> list[list[Any]]:
-    """Return the column's values in the window. ``as_of_ms`` is given where they are timed: times become ages."""
-    slices = [rows[column::width] for rows, _ in spans]
-    if as_of_ms is None:
-        return slices
+def _aged(spans: Sequence[_Span], slices: Sequence[list[Any]], as_of_ms: int) -> list[list[Any]]:
+    """Return a timed column's values with ages for times."""
     return [
-        [held and (as_of_ms - origin_ms - held[0], held[1]) for held in values]
-        for values, (_, origin_ms) in zip(slices, spans, strict=True)
+        [held and (as_of_ms - series.origin_ms - held[0], held[1]) for held in values]
+        for values, (series, _, _) in zip(slices, spans, strict=True)
     ]

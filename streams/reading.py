@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 from definitions.declared import ViewDefinition
 from definitions.values import Value
@@ -92,6 +91,7 @@ class ViewReader:
         self._keys = tuple(f"{source.key}{suffix}" for source in view.sources)
         self._name = f"{view.name}{suffix}"
         self._names = {each.name: f"{view.name}.{each.name}{suffix}" for each in view.features}
+        self._whole_names = tuple(self._names.values())
 
     def places(self, cells: dict[tuple[str, str], int], entity: str | None) -> list[int | None]:
         """Return the place among ``cells``, made if absent, of an entity's cell in each source; None without entity."""
@@ -131,10 +131,8 @@ class ViewReader:
         self._put(served, *self.finaliser.unanswerable())
 
     def _put(self, served: Serving, values: Mapping[str, Value], unanswerable: Iterable[str]) -> None:
-        names = self._names
-        for name, value in values.items():
-            served.values[names[name]] = value
-        served.unanswerable.extend(sorted(names[name] for name in unanswerable))
+        served.values.update(zip(self._whole_names, values.values(), strict=True))
+        served.unanswerable.extend(sorted(self._names[name] for name in unanswerable))
 
 
 class FeatureReader:
@@ -212,12 +210,14 @@ class Opened:
 
     def parts(self, places: Sequence[int | None]) -> Iterator[Part]:
         """Yield what the answer holds for one request, reader by reader; ``places`` are those of its cells."""
-        numbered = enumerate(places)
+        number = 0
         for reader in self._readers:
-            own = list(islice(numbered, len(reader.sources)))
-            held = [self._held_by(codec, *each) for (_, codec), each in zip(reader.sources, own, strict=True)]
-            is_given = own[0][1] is not None
-            yield Part(held if is_given else None, [self._positions(*each) for each in own])
+            held, positions = [], []
+            for _, codec in reader.sources:
+                held.append(self._held_by(codec, number, places[number]))
+                positions.append(self._positions(number, places[number]))
+                number += 1
+            yield Part(held if places[number - 1] is not None else None, positions)
 
     def _held_by(self, codec: CellCodec, number: int, place: int | None) -> Held:
         if not self._next[number]:
@@ -241,7 +241,8 @@ class Opened:
 
 def in_order(fields: Iterable[str]) -> list[str]:
     """Return partitions' fields by partition number: the fixed order in which cells are merged."""
-    return sorted(fields, key=_partition_order)
+    names = list(fields)
+    return names if len(names) == 1 else sorted(names, key=_partition_order)
 
 
 def _partition_order(name: str) -> tuple[int, str]:

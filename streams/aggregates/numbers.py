@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from definitions.values import Value
-from streams.aggregates.columns import Column, Kind, Operand, Slices, known, present
+from streams.aggregates.columns import Column, Kind, Operand, Slices, joined, known, present
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,8 @@ class Count:
     def finalise(self, *columns: Slices) -> Value:
         """Return the number, 0 for none."""
         (counts,) = columns
-        return sum(map(sum, counts))
+        number: int = sum(joined(counts))
+        return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Mean:
     def finalise(self, *columns: Slices) -> Value:
         """Return the mean, None for none."""
         sums, counts = columns
-        number: int = sum(map(sum, counts))
+        number: int = sum(joined(counts))
         total = _total(sums, floats=self.source.floats)
         return None if not number or total is None else total / number
 
@@ -160,7 +160,7 @@ def _sum(source: Operand) -> Column:
 
 
 def _held(slices: Slices, source: Operand) -> Iterable[Any]:
-    return present(slices) if source.has_gaps else chain.from_iterable(slices)
+    return present(slices) if source.has_gaps else joined(slices)
 
 
 def _begin_moments(value: Any) -> list[Any]:
@@ -181,9 +181,10 @@ def _finite(value: float) -> float | None:
 
 def _total(slices: Slices, *, floats: bool) -> int | float | None:
     if not floats:
-        return sum(map(sum, slices))
+        whole: int = sum(joined(slices))
+        return whole
     try:
-        total = math.fsum(chain.from_iterable(slices))
+        total = math.fsum(joined(slices))
     except (OverflowError, ValueError):
         return None
     return total if math.isfinite(total) else None

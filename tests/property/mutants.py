@@ -85,18 +85,30 @@ STATE = [
 STATISTICS = [
     *_of(
         "finalise.py",
-        ("window a tile too long", "before = newest - plan.tiles", "before = newest - plan.tiles - 1"),
-        ("window a tile too short", "before = newest - plan.tiles", "before = newest - plan.tiles + 1"),
-        ("tile of now left out", "bisect_right(tiles, newest)", "bisect_right(tiles, newest - 1)"),
-        ("newest tile always in", "rows[-width] > newest or rows[0] <= before", "rows[0] <= before"),
-        ("partial window answered", "dropped > before", "dropped > newest"),
-        ("whole window refused", "dropped > before", "dropped >= before"),
-        ("ages by the first origin", "(as_of_ms - origin_ms - held[0]", "(as_of_ms - spans[0][1] - held[0]"),
+        ("window a tile too long", "before = newest - window.tiles", "before = newest - window.tiles - 1"),
+        ("window a tile too short", "before = newest - window.tiles", "before = newest - window.tiles + 1"),
+        ("tile of now left out", "bisect_right(series.tiles, newest)", "bisect_right(series.tiles, newest - 1)"),
+        (
+            "newest tile always in",
+            "stop = bisect_right(series.tiles, before), bisect_right(series.tiles, newest)",
+            "stop = bisect_right(series.tiles, before), len(series.tiles)",
+        ),
+        ("partial window answered", "series.dropped > before", "series.dropped > newest"),
+        ("whole window refused", "series.dropped > before", "series.dropped >= before"),
+        (
+            "ages by the first origin",
+            "(as_of_ms - series.origin_ms - held[0]",
+            "(as_of_ms - spans[0][0].origin_ms - held[0]",
+        ),
         ("several values by wrong place", "found[item - 1]", "found[-item]"),
     ),
     *_of(
         "aggregates/numbers.py",
-        ("first partition only", "return sum(map(sum, counts))", "return sum(counts[0]) if counts else 0"),
+        (
+            "first partition only",
+            "number: int = sum(joined(counts))\n        return number",
+            "return sum(counts[0]) if counts else 0",
+        ),
         (
             "whole numbers add up to a float",
             "return _total(sums, floats=self.source.floats)",
