@@ -116,7 +116,7 @@ def letter_id(topic_id: str, partition: int, offset: int) -> str:
 
 def printable(text: str) -> bytes:
     """Return the text for a header: printable, and 512 bytes at most."""
-    shown = "".join(each if each.isprintable() else "?" for each in text)
+    shown = text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
     return shown.encode("utf-8", "replace")[:_MESSAGE_BYTES].decode("utf-8", "ignore").encode()
 
 
