@@ -5,6 +5,8 @@ A process makes one `Metrics` and hands it to its roles; `agents.health` serves 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _LATENCY_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -64,6 +66,7 @@ class Metrics:
     def __init__(self, namespace: str) -> None:
         self.registry = CollectorRegistry()
         self._namespace = namespace
+        self._found: dict[tuple[object, ...], Counter | Gauge | Histogram] = {}
         self._metrics = {name: self._make(name, kind, labels, text) for name, kind, labels, text in TABLE}
 
     def _make(self, name: str, kind: _Kind, labels: tuple[str, ...], text: str) -> Counter | Gauge | Histogram:
@@ -74,18 +77,26 @@ class Metrics:
 
     def count(self, name: str, amount: float = 1, **labels: str) -> None:
         """Add to a counter. Cost: about 1 us."""
-        metric = self._metrics[name]
+        metric = self._labelled(name, labels)
         assert isinstance(metric, Counter)  # noqa: S101  # the table above says which is which
-        metric.labels(namespace=self._namespace, **labels).inc(amount)
+        metric.inc(amount)
 
     def set(self, name: str, value: float, **labels: str) -> None:
-        """Set a gauge."""
-        metric = self._metrics[name]
+        """Set a gauge. Cost: about 1 us."""
+        metric = self._labelled(name, labels)
         assert isinstance(metric, Gauge)  # noqa: S101
-        metric.labels(namespace=self._namespace, **labels).set(value)
+        metric.set(value)
 
     def observe(self, name: str, value: float, **labels: str) -> None:
-        """Add an observation to a histogram."""
-        metric = self._metrics[name]
+        """Add an observation to a histogram. Cost: about 2 us."""
+        metric = self._labelled(name, labels)
         assert isinstance(metric, Histogram)  # noqa: S101
-        metric.labels(namespace=self._namespace, **labels).observe(value)
+        metric.observe(value)
+
+    def _labelled(self, name: str, labels: Mapping[str, str]) -> Counter | Gauge | Histogram:
+        """Return the metric under its labels. Found once: the library takes 10 us to find it again."""
+        place = (name, *labels.items())
+        found = self._found.get(place)
+        if found is None:
+            found = self._found[place] = self._metrics[name].labels(namespace=self._namespace, **labels)
+        return found
