@@ -1,0 +1,150 @@
+"""Which requests are worth the work: those that can be answered by their deadline, the newest first.
+
+Under overload somebody goes without an answer whatever is done; in order of arrival everybody would wait until all were
+too late. So what waits is taken from its new end, and a request that cannot be reached in time any more is told at
+once, while its caller still listens. The estimate is of measured times; "now" is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+MICRO_BATCH = 256
+"""Requests answered together at most."""
+
+MOST_WAITING = 10_000
+"""Requests that a process keeps waiting at most: the oldest give way."""
+
+_HALF_LIFE = 50
+"""Micro-batches after which a measured time counts half."""
+
+
+class Deadlined(Protocol):
+    """What has a deadline."""
+
+    def remaining_ms(self, now_ms: int) -> int:
+        """Return what is left of the budget."""
+        ...
+
+
+_Asked = TypeVar("_Asked", bound=Deadlined)
+
+
+class ServiceTime:
+    """How long a micro-batch takes: a part that every one costs, and a part per request, fitted to what was measured.
+
+    A line by weighted least squares; each measurement weighs half as much 50 micro-batches later.
+
+    Example:
+        >>> service = ServiceTime()
+        >>> service.of(10)
+        0.0
+        >>> for requests in (1, 100) * 50:
+        ...     service.note(requests, 2.0 + 0.1 * requests)
+        >>> round(service.of(10), 3)
+        3.0
+    """
+
+    def __init__(self) -> None:
+        self._weight = self._requests = self._took = self._squares = self._products = 0.0
+
+    def note(self, requests: int, took_ms: float) -> None:
+        """Take in that a micro-batch of ``requests`` took ``took_ms``."""
+        keep = 0.5 ** (1 / _HALF_LIFE)
+        self._weight = keep * self._weight + 1.0
+        self._requests = keep * self._requests + requests
+        self._took = keep * self._took + took_ms
+        self._squares = keep * self._squares + requests * requests
+        self._products = keep * self._products + requests * took_ms
+
+    def of(self, requests: int) -> float:
+        """Return the time in ms that a micro-batch of ``requests`` takes; 0 where nothing was measured."""
+        if not self._weight:
+            return 0.0
+        mean, mean_took = self._requests / self._weight, self._took / self._weight
+        spread = self._squares / self._weight - mean * mean
+        # Batches of one size say nothing of what one more request costs.
+        slope = (self._products / self._weight - mean * mean_took) / spread if spread > 1e-9 * mean * mean else 0.0
+        slope = min(max(slope, 0.0), mean_took / mean)
+        return mean_took + slope * (requests - mean)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken(Generic[_Asked]):
+    """What became of waiting requests: those to be answered now, and those to be told that they will not be."""
+
+    batch: list[_Asked] = field(default_factory=list)
+    """In order of arrival."""
+    expired: list[_Asked] = field(default_factory=list)
+    """Too little time was left for an answer, whoever else was waiting."""
+    overloaded: list[_Asked] = field(default_factory=list)
+    """There would have been time for an answer, but others are served before."""
+
+
+class Waiting(Generic[_Asked]):
+    """The requests of one model that have been taken from the log and not been answered.
+
+    Args:
+        service: how long answers take.
+        most: how many may wait.
+    """
+
+    def __init__(self, service: ServiceTime, most: int = MOST_WAITING) -> None:
+        self._service = service
+        self._most = most
+        self._waiting: list[_Asked] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, requests: Iterable[_Asked]) -> list[_Asked]:
+        """Let requests wait, in order of arrival; return the oldest that there is no room for."""
+        self._waiting.extend(requests)
+        surplus = len(self._waiting) - self._most
+        if surplus <= 0:
+            return []
+        crowded_out, self._waiting = self._waiting[:surplus], self._waiting[surplus:]
+        return crowded_out
+
+    def take(self, now_ms: int, most: int = MICRO_BATCH) -> Taken[_Asked]:
+        """Return the micro-batch to answer now, and who will not be answered. Each request is returned once, ever.
+
+        The micro-batch is of the newest, as many as can be answered together within the budget of each of them. Cost:
+        0.3 us for every request that waits.
+        """
+        taken: Taken[_Asked] = Taken()
+        left: list[_Asked] = []
+        shortest_ms = float("inf")
+        alone_ms = self._service.of(1)
+        while self._waiting and len(taken.batch) < most:
+            request = self._waiting.pop()
+            remaining_ms = request.remaining_ms(now_ms)
+            if remaining_ms <= 0 or remaining_ms < alone_ms:
+                taken.expired.append(request)
+            elif min(shortest_ms, remaining_ms) >= self._service.of(len(taken.batch) + 1):
+                shortest_ms = min(shortest_ms, remaining_ms)
+                taken.batch.append(request)
+            else:
+                left.append(request)
+        left.extend(reversed(self._waiting))
+        taken.batch.reverse()
+        self._waiting = self._reachable(left, now_ms + self._service.of(len(taken.batch)), now_ms, taken)
+        return taken
+
+    def _reachable(self, newest_first: list[_Asked], free_ms: float, now_ms: int, taken: Taken[_Asked]) -> list[_Asked]:
+        """Return those that can still be reached, oldest first: each waits for all that are newer."""
+        kept: list[_Asked] = []
+        whole_ms = self._service.of(MICRO_BATCH)
+        for request in newest_first:
+            whole, begun = divmod(len(kept) + 1, MICRO_BATCH)
+            answered_ms = free_ms - now_ms + whole * whole_ms + (self._service.of(begun) if begun else 0.0)
+            if request.remaining_ms(now_ms) >= max(answered_ms, 1):
+                kept.append(request)
+            elif request.remaining_ms(now_ms) < max(self._service.of(1), 1):
+                taken.expired.append(request)
+            else:
+                taken.overloaded.append(request)
+        kept.reverse()
+        return kept
