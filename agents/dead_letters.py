@@ -110,7 +110,7 @@ class LateRecords:
 
     def _send(self, source: Source, batch: RecordBatch, record: Record) -> Awaitable[int]:
         copy = _fitting("late", record, topics.value_room(source.event), self._context.artefacts)
-        topic = topics.late_records(self._context.namespace, batch.partition.topic)
+        topic = topics.late_records(self._context.namespace, source.event.origin)
         why = [*_source("late", batch, record), ("late.view", source.key.encode()), ("late.app", self._app)]
         return self._context.log.producer().produce(
             topic, copy.value, key=copy.key, headers=[*copy.headers, *why, *copy.kept]

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from agents.advance_rows import NoCells, export_row
 from agents.context import RoleContext
+from agents.copied_through import CopiedThrough
 from agents.dead_letters import DeadLetters, LateRecords
 from agents.guard_source import SourceGuard
 from agents.transport import Assigned, CommitPolicy, LogUnavailable, StartAt, Subscription
@@ -28,7 +29,7 @@ from streams import topics
 from streams.breaker import Breaker
 from streams.cells import CellState
 from streams.chain import Advance, Chain, commit_together
-from streams.engine import Engine, advance_intake
+from streams.engine import Engine, advance_intake, later
 from streams.errors import ChainBroken
 from streams.intake import DecodedBatch, Intake
 from streams.records import Partition, RecordBatch
@@ -49,6 +50,8 @@ class _Topic:
 
     intake: Intake
     engines: Sequence[Engine]
+    through: CopiedThrough | None
+    """How far a copy topic contains its source; None where the topic is no copy."""
 
 
 @dataclass(slots=True)
@@ -103,9 +106,11 @@ class FeaturesRole:
         self._near = near
         self._topics: Mapping[str, _Topic] = {
             event.topic: _Topic(
-                Intake(event, context.schemas), [Engine(source) for source in app.sources_on(event.topic)]
+                Intake(event, context.schemas),
+                [Engine(source) for source in app.sources_on(event.topic)],
+                None if event.rekeyed is None else CopiedThrough(context, event),
             )
-            for event in app.events
+            for event in (*app.events, *app.copies)
         }
         self._dead_letters = DeadLetters(app.name, context)
         self._late_records = LateRecords(app.name, context)
@@ -113,7 +118,7 @@ class FeaturesRole:
         self._open: dict[Partition, _Open] = {}
 
     def subscription(self) -> Subscription:
-        """Return every event topic of the app, from its first record on."""
+        """Return every event topic of the app and every copy, from its first record on."""
         group = f"{self._context.namespace}.{self.name}"
         return Subscription(group, tuple(self._topics), CommitPolicy.AFTER_DURABLE, StartAt.FIRST)
 
@@ -198,6 +203,8 @@ class FeaturesRole:
             raise self._guard.poisoned(batch.partition, tripped)
 
     async def _applied(self, opened: _Open, batch: RecordBatch, decoded: DecodedBatch) -> None:
+        if opened.topic.through is not None:
+            decoded = replaced(decoded, appended_ms=await opened.topic.through.ms(batch.partition, batch.next))
         advances = [*await self._taken_in(opened, batch, decoded)]
         for engine, chain in opened.folds:
             applied = engine.apply(chain.row, chain.load, decoded)
@@ -238,7 +245,7 @@ class FeaturesRole:
         try:
             await self._late_records.send(source, batch, offsets)
         except LogUnavailable as error:
-            name = topics.late_records(self._context.namespace, batch.partition.topic)
+            name = topics.late_records(self._context.namespace, source.event.origin)
             raise self._guard.unsent(batch.partition, "late_records", name, error) from error
 
     async def reached_end(self, partition: Partition, end: int, broker_ms: int) -> None:
@@ -251,10 +258,12 @@ class FeaturesRole:
         if opened is None:
             return
         self._look(opened)
+        through = opened.topic.through
+        through_ms = broker_ms if through is None else await through.ms(partition, end)
         commit_together(
             self._context.store,
             [
-                Advance(chain, replace(chain.row, applied_through_ms=max(broker_ms, chain.row.applied_through_ms or 0)))
+                Advance(chain, replace(chain.row, applied_through_ms=later(chain.row.applied_through_ms, through_ms)))
                 for chain in opened.chains
                 if chain.row.next == end
             ],

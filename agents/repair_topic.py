@@ -9,6 +9,7 @@ from agents.transport import Log
 from definitions.declared import AppDefinition, EventDefinition
 from definitions.errors import HeadraceError
 from streams import repairs, sources
+from streams.copies import copier_fold
 from streams.intake import FOLD
 from streams.records import Partition
 from streams.repairs import ACCEPT_LOSS, Fault
@@ -36,7 +37,8 @@ async def examine(app: AppDefinition, event: EventDefinition, log: Log, store: O
     if not partitions:
         raise HeadraceError(f"cannot examine: {event.topic}: expected a topic, got none; run `headrace run`")
     bounds, policy = await log.bounds(partitions), await log.cleanup_policy(event.topic)
-    folds = [FOLD, *(source.key for source in app.sources_on(event.topic))]
+    copiers = [copier_fold(copy.topic) for copy in app.copies if copy.origin == event.topic != copy.topic]
+    folds = [FOLD, *(source.key for source in app.sources_on(event.topic)), *copiers]
     source = sources.source_of(store, event.topic)
     faults = []
     for partition, bound in zip(partitions, bounds, strict=True):

@@ -90,7 +90,7 @@ def compare_rows(found: PartitionAudit, replayed: Row) -> None:
     missing = replayed.read - row.read
     found.lost += max(0, missing)
     found.counted_twice += max(0, -missing)
-    for name in (*TALLIES, "newest_ms"):
+    for name in (*TALLIES, "newest_ms", "copied"):
         held, expected = getattr(row, name), getattr(replayed, name)
         if held != expected:
             found.problems.append(f"{name}: expected {expected} as in a replay, got {held}")

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from definitions.declared import EventDefinition
 from streams.codecs import Event, Schemas, decoder_of
+from streams.derived import CopiedFrom, copied_from
 from streams.errors import DecodeError
 from streams.records import LOG_APPEND_TIME, Partition, Record, RecordBatch
 
@@ -22,6 +23,9 @@ FOLD = "intake"
 
 FUTURE_TIME = "future_time"
 """The one dead-letter reason that is not about a record's bytes."""
+
+NO_COPY = "no_copy"
+"""The dead-letter reason of a record in a copy topic that no copier wrote."""
 
 FUTURE_MS = 5 * 60_000
 """How far ahead of the broker's clock an event may be. Without a broker's clock nothing is judged."""
@@ -53,7 +57,9 @@ class DecodedBatch:
     times_ms: Sequence[int]
     dead: Sequence[DeadLetter]
     appended_ms: int | None
-    """LogAppendTime of the last record, None where there is none."""
+    """LogAppendTime of the last record, None where there is none. Of copies: see `agents.copied_through`."""
+    origins: Sequence[CopiedFrom] | None = None
+    """What the living are copies of; None where the topic is no copy, or nobody needs to know any more."""
 
     def between(self, first: int, end: int) -> DecodedBatch:
         """Return the part in ``[first, end)``. Its ``appended_ms`` stays that of the whole."""
@@ -69,6 +75,7 @@ class DecodedBatch:
             self.times_ms[low:high],
             [letter for letter in self.dead if first <= letter.offset < end],
             self.appended_ms,
+            None if self.origins is None else self.origins[low:high],
         )
 
 
@@ -105,16 +112,42 @@ class Intake:
         Raises:
             RegistryUnavailable: nobody can say which schema a record was written with; no record is dead for that.
         """
+        if self.event.rekeyed is not None:
+            return self._read_copies(batch)
         records = batch.records
         stamps = [record.timestamp() for record in records]
         appended_ms = stamps[-1][1] if stamps and stamps[-1][0] == LOG_APPEND_TIME else None
         whole = self._read_all(records, stamps)
         if whole is not None:
             return DecodedBatch(batch.partition, batch.first, batch.next, _offsets(batch), *whole, (), appended_ms)
+        parts = self._read_parts(records, stamps)
+        return DecodedBatch(batch.partition, batch.first, batch.next, *parts, appended_ms)
+
+    def _read_copies(self, batch: RecordBatch) -> DecodedBatch:
+        """Read a batch of a copy topic: a record's time of appending is that of the source record."""
+        origins = {record.offset(): copied_from(record) for record in batch.records}
+        known = {offset: origin for offset, origin in origins.items() if origin is not None}
+        records = [record for record in batch.records if record.offset() in known]
+        parts = self._read_parts(records, [origin.stamp for origin in known.values()])
+        told = f"cannot take {self.event.name}: expected a copy from {self.event.origin}, got a record that is none"
+        dead = [*parts.dead, *(DeadLetter(each, NO_COPY, "$", told) for each in origins if each not in known)]
+        return DecodedBatch(
+            batch.partition,
+            batch.first,
+            batch.next,
+            parts.offsets,
+            parts.events,
+            parts.times_ms,
+            sorted(dead, key=attrgetter("offset")),
+            None,
+            [known[each] for each in parts.offsets],
+        )
+
+    def _read_parts(self, records: Sequence[Record], stamps: Sequence[Stamp]) -> _Parts:
         parts = _Parts([], [], [], [])
         for place in range(0, len(records), _PART_RECORDS):
             self._read_part(records[place : place + _PART_RECORDS], stamps[place : place + _PART_RECORDS], parts)
-        return DecodedBatch(batch.partition, batch.first, batch.next, *parts, appended_ms)
+        return parts
 
     def _read_all(self, records: Sequence[Record], stamps: Sequence[Stamp]) -> tuple[list[Event], list[int]] | None:
         """Return the events of the records and their times, None if one of them has to be looked at."""
