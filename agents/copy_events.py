@@ -104,12 +104,13 @@ class CopyRole:
         partitions = await self._context.log.partitions(copy)
         if not partitions:
             raise PartitionPaused("copies", f"cannot copy: {copy}: expected a topic, got none; run `headrace run`")
-        pinned = sources.pin(self._context.store, partitions[0].topic_id, copy, len(partitions))
-        if (pinned.digest, pinned.position) != (partitions[0].topic_id, len(partitions)):
+        store, topic_id = self._context.store, partitions[0].topic_id
+        pinned = sources.source_of(store, copy) or sources.pin(store, topic_id, copy, len(partitions))
+        if (pinned.digest, pinned.position) != (topic_id, len(partitions)):
             raise PartitionPaused(
                 "copies",
                 f"cannot copy: {copy}: expected the topic {pinned.digest} with {pinned.position} partitions, got "
-                f"{partitions[0].topic_id} with {len(partitions)}; run `headrace repair {copy}`",
+                f"{topic_id} with {len(partitions)}; run `headrace repair {copy}`",
             )
         return len(partitions)
 

@@ -14,7 +14,7 @@ COPIED_HEADER = "headrace-copied"
 """What a copy of an event says beside its position: ``[topic id, behind, LogAppendTime]``, see `CopiedFrom`."""
 
 _NO_STAMP = (0, 0)
-_Offset = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+_Offset = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 _Index = Annotated[int, msgspec.Meta(ge=0, lt=1_000_000)]
 _Position = tuple[str, _Index, _Offset, int]
 _Copied = tuple[str, _Offset, _Offset | None]
