@@ -26,11 +26,17 @@ Contained = Mapping[str, Sequence[int]]
 
 @dataclass(frozen=True, slots=True)
 class Sifted:
-    """A batch of a copy topic without what is not to be taken, how much that was, and what is contained with it."""
+    """A batch of a copy topic without what is not to be taken, and what is contained with it."""
 
     batch: DecodedBatch
-    duplicates: int
+    taken: Sequence[bool]
+    """Per living record of the batch as it was."""
     contained: dict[str, list[int]]
+
+    @property
+    def duplicates(self) -> int:
+        """How many records are not taken."""
+        return self.taken.count(False)
 
 
 def copier_fold(copy: str) -> str:
@@ -46,7 +52,7 @@ def first_copies(row: Row, batch: DecodedBatch) -> Sifted:
         batch: as the copy topic's intake decoded it.
     """
     if batch.origins is None:
-        return Sifted(batch, 0, row.copied)
+        return Sifted(batch, (), row.copied)
     contained = {topic_id: list(reached) for topic_id, reached in row.copied.items()}
     taken: list[bool] = []
     for topic_id, index, after, behind, _ in batch.origins:
@@ -60,7 +66,7 @@ def first_copies(row: Row, batch: DecodedBatch) -> Sifted:
             reached[index] = after
         taken.append(is_first)
     if all(taken):
-        return Sifted(replace(batch, origins=None), 0, contained)
+        return Sifted(replace(batch, origins=None), taken, contained)
     only = replace(
         batch,
         offsets=list(compress(batch.offsets, taken)),
@@ -68,7 +74,7 @@ def first_copies(row: Row, batch: DecodedBatch) -> Sifted:
         times_ms=list(compress(batch.times_ms, taken)),
         origins=None,
     )
-    return Sifted(only, taken.count(False), contained)
+    return Sifted(only, taken, contained)
 
 
 def advance_copier(row: Row, batch: DecodedBatch, entities: Sequence[str | None]) -> Row:
