@@ -71,8 +71,8 @@ def _mend(view: ViewCost) -> str:
 def narrow_disorder(views: Sequence[ViewCost]) -> Sequence[str]:
     """Return a line for each rekeyed source that may find events late which are not late where they were published."""
     return [
-        f"note: view {view.view}: it reads {source.event} from copies, where events of different partitions interleave; "
-        f"with a disorder= of {source.disorder_ms / 1_000:g} s some may count as late that are not late at the source"
+        f"note: view {view.view}: it reads {source.event} as copies, where different partitions interleave; with a "
+        f"disorder= of {source.disorder_ms / 1_000:g} s some may count as late that are not late at the source"
         for view in views
         for source in view.sources
         if source.rekeyed and source.disorder_ms < NARROW_MS

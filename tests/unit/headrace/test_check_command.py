@@ -138,7 +138,7 @@ def test_a_narrow_disorder_of_a_rekeyed_view_is_told() -> None:
 
     [line] = narrow_disorder(views)
 
-    assert line.startswith("note: view origin_traffic: it reads departed from copies")
+    assert line.startswith("note: view origin_traffic: it reads departed as copies")
     assert "a disorder= of 5 s" in line
 
 
