@@ -30,7 +30,7 @@ def audit_copies(
     schemas: Schemas | None,
     tell: Tell,
 ) -> list[PartitionAudit]:
-    """Return what is found of one copy topic, per partition of its source. Cost: both topics are read, 3 us a record.
+    """Return what is found of one copy topic, per partition of its source. Cost: both are read, 3 us a copy.
 
     Args:
         app: whose copy it is.

@@ -107,7 +107,7 @@ class Intake:
         self._time_of = attrgetter(event.at)
 
     def read(self, batch: RecordBatch) -> DecodedBatch:
-        """Return the batch decoded. Cost: 0.7 us an event of JSON; 1.5 us where one in a hundred is dead.
+        """Return the batch decoded. Cost: 0.7 us an event of JSON, 1.5 us where one in a hundred is dead; 2 us more a copy.
 
         Raises:
             RegistryUnavailable: nobody can say which schema a record was written with; no record is dead for that.
@@ -128,7 +128,9 @@ class Intake:
         origins = {record.offset(): copied_from(record) for record in batch.records}
         known = {offset: origin for offset, origin in origins.items() if origin is not None}
         records = [record for record in batch.records if record.offset() in known]
-        parts = self._read_parts(records, [origin.stamp for origin in known.values()])
+        stamps = [origin.stamp for origin in known.values()]
+        whole = self._read_all(records, stamps) if records else None
+        parts = self._read_parts(records, stamps) if whole is None else _Parts(list(known), *whole, [])
         told = f"cannot take {self.event.name}: expected a copy from {self.event.origin}, got a record that is none"
         dead = [*parts.dead, *(DeadLetter(each, NO_COPY, "$", told) for each in origins if each not in known)]
         return DecodedBatch(
@@ -144,6 +146,7 @@ class Intake:
         )
 
     def _read_parts(self, records: Sequence[Record], stamps: Sequence[Stamp]) -> _Parts:
+        """Read the records a few at a time, so that one that is dead costs only those beside it."""
         parts = _Parts([], [], [], [])
         for place in range(0, len(records), _PART_RECORDS):
             self._read_part(records[place : place + _PART_RECORDS], stamps[place : place + _PART_RECORDS], parts)
