@@ -7,13 +7,15 @@ applied. It is looked for once a second; health only, it never enters a value.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agents.context import RoleContext
 from definitions.declared import EventDefinition
 from streams.copies import copier_fold
 from streams.records import Partition
-from streams.store import Question
+from streams.sources import source_pointer
+from streams.store import Pointer, Question, StoredRow
 
 LOOK_EVERY_MS = 1_000
 
@@ -48,10 +50,16 @@ class CopiedThrough:
         return seen.through_ms if reached >= seen.end else None
 
     async def _look(self, partition: Partition, now_ms: int) -> _Seen:
-        sources = await self._context.log.partitions(self._copy.origin)
-        [rows] = self._context.store.read(Question(folds=[copier_fold(self._copy.topic)])).rows
-        times = [None if each.field not in rows else rows[each.field].row.applied_through_ms for each in sources]
-        known = [each for each in times if each is not None]
+        question = Question([copier_fold(self._copy.topic)], pointers=[source_pointer(self._copy.origin)])
+        answer = self._context.store.read(question)
         # Read behind the rows: what a copier's row contains lies below this end.
         [end] = await self._context.log.ends([partition])
-        return _Seen(min(known) if known and len(known) == len(times) else None, end, now_ms)
+        return _Seen(_slowest(answer.rows[0], answer.pointers[0]), end, now_ms)
+
+
+def _slowest(rows: Mapping[str, StoredRow], source: Pointer | None) -> int | None:
+    """Return through which time every partition of the source was copied, None if one of them does not say."""
+    partitions = [] if source is None else [f"{source.digest}/{index}" for index in range(source.position)]
+    times = [rows[name].row.applied_through_ms if name in rows else None for name in partitions]
+    known = [each for each in times if each is not None]
+    return min(known) if known and len(known) == len(times) else None

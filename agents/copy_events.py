@@ -33,7 +33,7 @@ from streams.repairs import fault_of
 from streams.store import Row, RowKey, StoredRow
 
 STEP_RECORDS = 1_000
-"""How many records are copied before their acknowledgements are waited for: 40 ms of work, so that others get on."""
+"""How many records are copied before their acknowledgements are waited for: the process has other roles, too."""
 PATIENCE_S = 2.0
 """How long the intake is waited for, before the partition is put aside and looked at again later."""
 
