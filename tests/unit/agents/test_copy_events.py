@@ -200,6 +200,25 @@ async def test_features_as_of_is_a_time_of_the_source(world: World) -> None:
     assert world.serve(REKEYED, "ann").as_of_ms == copied_ms
 
 
+async def test_features_as_of_waits_for_every_copier(world: World) -> None:
+    """One partition of the source whose copier is not there may hold anything."""
+    await world.publish(visit(0, "ann"))
+    await world.run(FeaturesRole)
+    copier = CopyRole(world.app, world.context)
+    first, *others = await world.partitions(EVENT.topic)
+    await copier.open(await world.given(first))
+    await copier.apply(world.batch(first, 0, 1))
+    await world.run(FeaturesRole)
+    assert world.values(REKEYED, "ann")["ids_7d"] == 1
+    assert world.serve(REKEYED, "ann").as_of_ms is None
+
+    for each in others:
+        await copier.open(await world.given(each))
+        await copier.reached_end(each, 0, NOW_MS)
+    await world.run(FeaturesRole)
+    assert world.serve(REKEYED, "ann").as_of_ms == NOW_MS
+
+
 async def test_a_busy_reader_is_as_far_as_the_copiers_were_when_it_looked(world: World) -> None:
     [source, *_] = await world.partitions(EVENT.topic)
     copy = (await world.partitions(COPY.topic))[partition_of(b"ann", 3)]

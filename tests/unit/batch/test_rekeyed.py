@@ -14,14 +14,18 @@ from agents.featurize import FeaturesRole
 from batch.audit_log import audit_log
 from batch.backfill_view import Backfill
 from batch.findings import Audit
+from batch.look_back import Hindsight
 from definitions.declared import ViewDefinition
 from headrace.history import InProcessHistory
 from streams.copies import copier_fold
+from streams.derived import copy_headers
 from streams.errors import StoreUnavailable
+from streams.intake import Intake
 from streams.records import Partition, RecordBatch
 from streams.replay import PointInTime
 from streams.store import Link, RowKey, fresh_mark
 from streams.switching import standings, topics_of
+from tests.records import GivenRecord, batch_of
 from tests.rekeyed import APP, COPY, EVENT, NOW_MS, PLAIN, REKEYED, USERS, World, visit
 from tests.served import Serving, prove
 
@@ -90,6 +94,21 @@ async def test_parity_is_proven_on_the_copies_and_what_was_sent_twice_is_no_dupl
     labels = {str(label): count for label, count in found.labels.items() if count}
     assert set(labels) <= {"late"}, "the copies that were sent twice are no producer's duplicates"
     assert serving.serve({"user": "bob"}, NOW_MS).vector[:2] == list(world.values(REKEYED, "bob").values())[:2]
+
+
+def test_hindsight_takes_a_copy_sent_twice_once_however_old_its_event() -> None:
+    """Ids are known for an hour; which copies are contained, for ever."""
+    source, partition = Partition(EVENT.topic, 0, "source"), Partition(COPY.topic, 0, "copy")
+    old, new = (visit(0, "ann", NOW_MS), 1), (visit(1, "ann", NOW_MS + 3 * 3_600_000), 2)
+    records = [
+        GivenRecord(offset, value, headers=copy_headers(source, after, 0, (0, 0)))
+        for offset, (value, after) in enumerate([old, new, old])
+    ]
+    hindsight = Hindsight(REKEYED.sources[0], 0)
+
+    hindsight.apply(Intake(COPY).read(batch_of(partition, records)))
+
+    assert hindsight.once.row.applied == 2
 
 
 async def test_a_replay_of_the_copies_serves_what_is_served_live(world: World) -> None:
