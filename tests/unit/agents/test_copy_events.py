@@ -12,13 +12,17 @@ import pytest
 from agents import copy_events
 from agents.copy_events import CopyRole
 from agents.featurize import FeaturesRole
+from agents.repair_topic import examine, repair
 from agents.transport import LogUnavailable, PartitionPaused
 from definitions.declared import AppDefinition
+from definitions.errors import HeadraceError
 from streams import topics
 from streams.derived import COPIED_HEADER, POSITION_HEADER
 from streams.errors import StoreUnavailable
 from streams.intake import FOLD
 from streams.partitioning import partition_of
+from streams.repairs import ACCEPT_LOSS, RESTART
+from streams.sources import replace_source
 from streams.store import Question
 from tests.rekeyed import APP, COPY, EVENT, NOW_MS, PLAIN, REKEYED, USERS, World, visit
 
@@ -290,3 +294,48 @@ async def test_a_copy_topic_that_is_missing_or_has_other_partitions_stops_the_pa
     await world.log.create_topics([replace(config, partitions=5)])
     with pytest.raises(PartitionPaused, match=r"run `headrace repair ns\.visits\.by\.user`"):
         await role.open(await world.given(source))
+
+
+async def test_a_copy_topic_made_anew_is_filled_again_by_one_repair(world: World) -> None:
+    await world.publish(*(visit(number, USERS[number % 4]) for number in range(8)))
+    await world.settle()
+    world.log.delete_topic(COPY.topic)
+    await world.log.create_topics([replace(each, partitions=3) for each in topics.declared(APP, "ns")])
+
+    found = await examine(APP, COPY, world.log, world.store)
+    assert {each.reason for each in found.faults} == {"recreated"}
+    assert await repair(found, RESTART, world.log, world.store) == 0
+    await world.settle()
+
+    assert len(await world.records(COPY.topic)) == 8
+    assert {user: world.values(REKEYED, user) for user in USERS} == {user: world.values(PLAIN, user) for user in USERS}
+    assert (await examine(APP, COPY, world.log, world.store)).faults == []
+
+
+async def test_a_copy_topic_with_more_partitions_is_not_made_do_with(world: World) -> None:
+    await world.publish(visit(0, "ann"))
+    await world.settle()
+    [first, *_] = await world.partitions(COPY.topic)
+    replace_source(world.store, COPY.topic, first.topic_id, 2)
+
+    found = await examine(APP, COPY, world.log, world.store)
+
+    assert {each.reason for each in found.faults} == {"partitions"}
+    for way in (ACCEPT_LOSS, RESTART):
+        with pytest.raises(HeadraceError, match="delete the topic, have `headrace run` create it anew"):
+            await repair(found, way, world.log, world.store)
+
+
+async def test_a_loss_that_is_accepted_at_the_source_lets_the_copier_go_on(world: World) -> None:
+    await world.publish(*(visit(number, "ann") for number in range(3)))
+    await world.settle()
+    await world.publish(*(visit(number, "ann") for number in range(3, 8)))
+    [source, *_] = await world.partitions(EVENT.topic)
+    world.log.forget(source, 5)
+
+    found = await examine(APP, EVENT, world.log, world.store)
+    assert await repair(found, ACCEPT_LOSS, world.log, world.store) == 2
+    await world.settle()
+
+    assert world.values(REKEYED, "ann")["ids_7d"] == world.values(PLAIN, "ann")["ids_7d"] == 0b11100111
+    assert [(each.applied, each.lost) for each in await world.copier_rows()] == [(6, 2), (0, 0), (0, 0)]
