@@ -132,6 +132,22 @@ def test_a_rekeyed_view_costs_one_cell_and_is_the_way_out_of_an_overrun() -> Non
     assert costs[1].hot.read_bytes < costs[0].hot.read_bytes
 
 
+def test_a_rekeyed_view_is_checked_as_it_will_read(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "rekeyed.py").write_text(
+        EVENTS.replace('"15m"', '"5s"')
+        + 'class Traffic(hr.Features, on=Departed, by="origin", version=1, rekey=True):\n'
+        + '    flights = hr.count().over("1h")\n'
+    )
+
+    with pytest.raises(SystemExit) as ended:
+        main(["--app", "rekeyed", "check", "--json", "--partitions", "64"])
+
+    answer = json.loads(capsys.readouterr().out)
+    [view], [note] = answer["views"], answer["notes"]
+    assert (ended.value.code, view["cells"], view["sources"][0]["rekeyed"]) == (0, 1, True)
+    assert "disorder= of 5 s" in note
+
+
 def test_a_narrow_disorder_of_a_rekeyed_view_is_told() -> None:
     narrow = rekeyed_view(on=event_definition(disorder_ms=5_000))
     views = [cost_of_view(each, 4, namespace="n") for each in (narrow, rekeyed_view(), view_definition())]
