@@ -45,9 +45,14 @@ class Sending:
 
     def __init__(
         self,
+        what: str,
+        topic: str,
         acknowledged: Sequence[Awaitable[int]] = (),
         note: Callable[[Sequence[object]], None] = lambda _: None,
     ) -> None:
+        self.what = what
+        """``dead_letters`` or ``late_records``."""
+        self.topic = topic
         self._acknowledged = acknowledged
         self._note = note
 
@@ -66,9 +71,6 @@ class Sending:
                 raise each
 
 
-_NOTHING_SENT = Sending()
-
-
 class DeadLetters:
     """Sends what cannot be decoded to ``<namespace>.<topic>.dlq``."""
 
@@ -85,13 +87,16 @@ class DeadLetters:
 
         Those that were acknowledged in an attempt before are not sent again. Cost: 20 us a letter.
         """
+        topic = topics.dead_letters(self._context.namespace, batch.partition.topic)
         if not dead:
-            return _NOTHING_SENT
+            return Sending("dead_letters", topic)
         taken = self._taken.get(batch.partition, set())
         letters = [letter for letter in dead if letter.offset not in taken]
         records = _records_at(batch, [letter.offset for letter in letters])
-        acknowledged = [self._send(event, batch, *each) for each in zip(letters, records, strict=True)]
-        return Sending(acknowledged, lambda results: self._note(batch.partition, letters, results))
+        acknowledged = [self._send(topic, event, batch, *each) for each in zip(letters, records, strict=True)]
+        return Sending(
+            "dead_letters", topic, acknowledged, lambda results: self._note(batch.partition, letters, results)
+        )
 
     def _note(self, partition: Partition, letters: Sequence[DeadLetter], results: Sequence[object]) -> None:
         """Remember which letters were acknowledged, until all of their batch are."""
@@ -101,9 +106,10 @@ class DeadLetters:
         else:
             self._taken.pop(partition, None)
 
-    def _send(self, event: EventDefinition, batch: RecordBatch, letter: DeadLetter, record: Record) -> Awaitable[int]:
+    def _send(
+        self, topic: str, event: EventDefinition, batch: RecordBatch, letter: DeadLetter, record: Record
+    ) -> Awaitable[int]:
         copy = _fitting("dlq", record, topics.value_room(event), self._context.artefacts)
-        topic = topics.dead_letters(self._context.namespace, batch.partition.topic)
         headers = [*copy.headers, *self._headers(event, batch, letter, record), *copy.kept]
         return self._context.log.producer().produce(topic, copy.value, key=copy.key, headers=headers)
 
@@ -143,11 +149,12 @@ class LateRecords:
 
     def send(self, source: Source, batch: RecordBatch, offsets: Sequence[int]) -> Sending:
         """Send the records now; what is returned is awaited before the row of the source advances."""
-        return Sending([self._send(source, batch, record) for record in _records_at(batch, offsets)])
+        topic = topics.late_records(self._context.namespace, source.event.origin)
+        records = _records_at(batch, offsets)
+        return Sending("late_records", topic, [self._send(topic, source, batch, record) for record in records])
 
-    def _send(self, source: Source, batch: RecordBatch, record: Record) -> Awaitable[int]:
+    def _send(self, topic: str, source: Source, batch: RecordBatch, record: Record) -> Awaitable[int]:
         copy = _fitting("late", record, topics.value_room(source.event), self._context.artefacts)
-        topic = topics.late_records(self._context.namespace, batch.partition.topic)
         why = [*_source("late", batch, record), ("late.view", source.key.encode()), ("late.app", self._app)]
         return self._context.log.producer().produce(
             topic, copy.value, key=copy.key, headers=[*copy.headers, *why, *copy.kept]

@@ -19,16 +19,16 @@ from msgspec.structs import replace
 
 from agents.advance_rows import NoCells, export_row
 from agents.context import RoleContext
-from agents.dead_letters import DeadLetters, LateRecords, Sending
+from agents.copied_through import CopiedThrough
+from agents.dead_letters import DeadLetters, LateRecords
 from agents.guard_source import SourceGuard
-from agents.transport import Assigned, CommitPolicy, LogUnavailable, StartAt, Subscription
+from agents.transport import Assigned, CommitPolicy, StartAt, Subscription
 from definitions.declared import AppDefinition, Source
 from streams import intake as intakes
-from streams import topics
 from streams.breaker import Breaker
 from streams.cells import CellState
 from streams.chain import Advance, Chain, commit_together
-from streams.engine import Engine, advance_intake
+from streams.engine import Engine, advance_intake, later
 from streams.errors import ChainBroken
 from streams.intake import DeadLetter, DecodedBatch, Intake
 from streams.records import Partition, RecordBatch
@@ -49,6 +49,8 @@ class _Topic:
 
     intake: Intake
     engines: Sequence[Engine]
+    through: CopiedThrough | None
+    """How far a copy topic contains its source; None where the topic is no copy."""
 
 
 @dataclass(slots=True)
@@ -103,9 +105,11 @@ class FeaturesRole:
         self._near = near
         self._topics: Mapping[str, _Topic] = {
             event.topic: _Topic(
-                Intake(event, context.schemas), [Engine(source) for source in app.sources_on(event.topic)]
+                Intake(event, context.schemas),
+                [Engine(source) for source in app.sources_on(event.topic)],
+                None if event.rekeyed is None else CopiedThrough(context, event),
             )
-            for event in app.events
+            for event in (*app.events, *app.copies)
         }
         self._dead_letters = DeadLetters(app.name, context)
         self._late_records = LateRecords(app.name, context)
@@ -113,7 +117,7 @@ class FeaturesRole:
         self._open: dict[Partition, _Open] = {}
 
     def subscription(self) -> Subscription:
-        """Return every event topic of the app, from its first record on."""
+        """Return every event topic of the app and every copy, from its first record on."""
         group = f"{self._context.namespace}.{self.name}"
         return Subscription(group, tuple(self._topics), CommitPolicy.AFTER_DURABLE, StartAt.FIRST)
 
@@ -199,6 +203,8 @@ class FeaturesRole:
 
     async def _applied(self, opened: _Open, batch: RecordBatch, decoded: DecodedBatch) -> None:
         """Send aside what goes aside, fold the rest meanwhile, and commit when what went aside has arrived."""
+        if opened.topic.through is not None:
+            decoded = replaced(decoded, appended_ms=await opened.topic.through.ms(batch.partition, batch.next))
         taken_in, dead = self._taken_in(opened, decoded)
         going = [self._dead_letters.send(opened.topic.intake.event, batch, dead)]
         advances = [*taken_in]
@@ -207,7 +213,7 @@ class FeaturesRole:
             if applied.row is not chain.row:
                 going.append(self._late_records.send(engine.source, batch, applied.too_late))
                 advances.append(Advance(chain, applied.row, applied.changed))
-        await self._arrived(batch.partition, *going)
+        await self._guard.arrived(batch.partition, going)
         self._count(opened, taken_in, dead)
         commit_together(self._context.store, advances)
         if batch.next >= opened.sweeps.next:
@@ -236,21 +242,6 @@ class FeaturesRole:
         for letter in dead:
             metrics.count("dead_letters_total", topic=topic, reason=letter.reason)
 
-    async def _arrived(self, partition: Partition, dead: Sending, *late: Sending) -> None:
-        """Return when all that was sent aside is acknowledged."""
-        topic, namespace = partition.topic, self._context.namespace
-        try:
-            await dead.arrived()
-        except LogUnavailable as error:
-            name = topics.dead_letters(namespace, topic)
-            raise self._guard.unsent(partition, "dead_letters", name, error) from error
-        try:
-            for each in late:
-                await each.arrived()
-        except LogUnavailable as error:
-            name = topics.late_records(namespace, topic)
-            raise self._guard.unsent(partition, "late_records", name, error) from error
-
     async def reached_end(self, partition: Partition, end: int, broker_ms: int) -> None:
         """Raise what the rows at the end are applied through: a link of each chain, so a store gone back is noticed.
 
@@ -261,10 +252,12 @@ class FeaturesRole:
         if opened is None:
             return
         self._look(opened)
+        through = opened.topic.through
+        through_ms = broker_ms if through is None else await through.ms(partition, end)
         commit_together(
             self._context.store,
             [
-                Advance(chain, replace(chain.row, applied_through_ms=max(broker_ms, chain.row.applied_through_ms or 0)))
+                Advance(chain, replace(chain.row, applied_through_ms=later(chain.row.applied_through_ms, through_ms)))
                 for chain in opened.chains
                 if chain.row.next == end
             ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agents.context import RoleContext
+from agents.dead_letters import Sending
 from agents.transport import Assigned, LogUnavailable, PartitionPaused
 from streams import sources
 from streams.breaker import WINDOW_RECORDS
@@ -59,15 +60,24 @@ class SourceGuard:
         self._poisoned[partition] = (offset, pause)
         return pause
 
-    def unsent(self, partition: Partition, reason: str, topic: str, error: LogUnavailable) -> PartitionPaused:
-        """Return the refusal of a partition whose copies ``topic`` did not take."""
-        pause = PartitionPaused(
-            reason,
-            f"cannot go on: {partition.topic}[{partition.index}]: expected {topic} to take what goes aside, got: "
-            f"{error}; a missing topic is created by `headrace run`; the partition waits and tries again",
-        )
-        self._unsent[partition] = (topic, pause)
-        return pause
+    async def arrived(self, partition: Partition, going: Sequence[Sending]) -> None:
+        """Return when all that was sent aside is acknowledged.
+
+        Raises:
+            PartitionPaused: something was not; `admit` repeats it while its topic is missing.
+        """
+        for each in going:
+            try:
+                await each.arrived()
+            except LogUnavailable as error:
+                pause = PartitionPaused(
+                    each.what,
+                    f"cannot go on: {partition.topic}[{partition.index}]: expected {each.topic} to take what goes "
+                    f"aside, got: {error}; a missing topic is created by `headrace run`; "
+                    "the partition waits and tries again",
+                )
+                self._unsent[partition] = (each.topic, pause)
+                raise pause from error
 
     async def _fault(self, given: Assigned, rows: Sequence[StoredRow | None], source: Pointer | None) -> Fault | None:
         log, partition = self._context.log, given.partition

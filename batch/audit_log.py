@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from batch.audit_copies import audit_copies
 from batch.context import Tell, tell_nobody
 from batch.findings import Audit, PartitionAudit, begun, can_begin, compare_rows, difference
 from batch.history import History
@@ -53,7 +54,12 @@ def audit_log(
     """
     views: dict[str, list[PartitionAudit]] = {source.key: [] for view in app.views for source in view.sources}
     taken_in: list[PartitionAudit] = []
-    for event in app.events:
+    copies = [
+        finding
+        for copy in app.copies
+        for finding in audit_copies(app, copy, history, store, schemas=schemas, tell=tell)
+    ]
+    for event in (*app.events, *app.copies):
         sources = app.sources_on(event.topic)
         stored = {source.key: _Stored.read(store, source) for source in sources}
         for partition in history.partitions(event.topic):
@@ -64,7 +70,7 @@ def audit_log(
             for check in checks:
                 views[check.source.key].append(check.finding())
             taken_in.append(taken.finding())
-    return Audit([each for found in views.values() for each in found], taken_in)
+    return Audit([each for found in views.values() for each in found], taken_in, copies)
 
 
 @dataclass(frozen=True, slots=True)

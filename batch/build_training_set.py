@@ -218,7 +218,8 @@ def _spans(history: History, topics: Sequence[str]) -> list[tuple[Partition, int
     for topic in topics:
         partitions = history.partitions(topic)
         if not partitions:
-            raise TrainingRefused(f"cannot train: {topic}: expected a topic with history, got none; publish it first")
+            mend = "publish it first; copies for a rekeyed view are written by `headrace run features`"
+            raise TrainingRefused(f"cannot train: {topic}: expected a topic with history, got none; {mend}")
         spans += [(partition, *history.bounds(partition)) for partition in partitions]
     return spans
 

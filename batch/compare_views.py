@@ -2,6 +2,8 @@
 
 Rows move while they are compared. Both versions' rows and cells are therefore read in one round trip, and an entity is
 compared only where the rows agree in every partition and none of its cells has gone further; else it is read again.
+A rekeyed version and one that is not read different topics: their rows cannot agree, and what is being published while
+they are compared shows as a difference.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ class PartitionAudit:
     """What was found of one view, or of the intake, in one partition."""
 
     view: str
-    """The view's name, or ``intake``."""
+    """The view's name, ``intake``, or ``copy.`` and the copy topic."""
     topic: str
     partition: int
     row: Row
@@ -41,25 +41,27 @@ class PartitionAudit:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """All findings. Views first, in order of declaration, then the intakes."""
+    """All findings. Views first, in order of declaration, then the intakes, then the copies of rekeyed views."""
 
     views: Sequence[PartitionAudit]
     intakes: Sequence[PartitionAudit]
+    copies: Sequence[PartitionAudit] = ()
+    """Per copy topic and partition of its source."""
 
     @property
     def lost(self) -> int:
-        """How many events are missing from some state or tally."""
-        return sum(each.lost for each in self.views)
+        """How many events are missing from some state, tally or copy."""
+        return sum(each.lost for each in (*self.views, *self.copies))
 
     @property
     def counted_twice(self) -> int:
         """How many events are in some state or tally once too often."""
-        return sum(each.counted_twice for each in self.views)
+        return sum(each.counted_twice for each in (*self.views, *self.copies))
 
     @property
     def problems(self) -> list[str]:
         """Everything that is not as it should be, a line each."""
-        found = (*self.views, *self.intakes)
+        found = (*self.views, *self.intakes, *self.copies)
         return [f"{each.view} {each.topic}[{each.partition}]: {line}" for each in found for line in each.problems]
 
 
@@ -90,7 +92,7 @@ def compare_rows(found: PartitionAudit, replayed: Row) -> None:
     missing = replayed.read - row.read
     found.lost += max(0, missing)
     found.counted_twice += max(0, -missing)
-    for name in (*TALLIES, "newest_ms"):
+    for name in (*TALLIES, "newest_ms", "copied"):
         held, expected = getattr(row, name), getattr(replayed, name)
         if held != expected:
             found.problems.append(f"{name}: expected {expected} as in a replay, got {held}")

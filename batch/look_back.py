@@ -7,9 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec.structs import replace as replace_row
+
 from definitions.declared import Source
 from streams.cells import ORIGIN, CellState
 from streams.chain import Slot
+from streams.copies import first_copies
 from streams.duplicates import Deduplicator
 from streams.engine import Engine
 from streams.entities import keys_of
@@ -50,6 +53,7 @@ class Hindsight:
         self._patient = Engine(replace(source, event=replace(event, disorder_ms=_FOR_EVER_MS)))
         self._deduplicator = Deduplicator(event, max(DUPLICATES_MS, source.event.dedupe_ms or 0))
         self._ids: dict[str, Slot[CellState]] = {}
+        self._sifted = Row(next=first, first=first)
         self._keys_of = keys_of(source.by)
         self._open: dict[str, int] = {}
         self._watched: dict[str, int] = {}
@@ -73,6 +77,8 @@ class Hindsight:
 
     def apply(self, part: DecodedBatch) -> Iterable[str]:
         """Add a part behind all before, and return whose state changed."""
+        sifted = first_copies(self._sifted, part)
+        self._sifted, part = replace_row(self._sifted, copied=sifted.contained), sifted.batch
         unique = self._deduplicator.first_only(self._load_ids, part, self.once.row.newest_ms).batch
         if len(self._ids) > _MOST_EMPTY_CELLS:
             self._ids = {name: slot for name, slot in self._ids.items() if slot.state[ORIGIN] is not None}

@@ -30,6 +30,24 @@ def fields_by_event(declaring: Declaring, events: Sequence[type[Event]], by: obj
     return {event: _key_fields(declaring, event, named[event]) for event in events}
 
 
+def names_of(fields: Sequence[Field]) -> tuple[str, ...]:
+    """Return the fields' names."""
+    return tuple(each.name for each in fields)
+
+
+def rekeyed_events(declaring: Declaring, by: FieldsByEvent, rekey: object) -> frozenset[type[Event]]:
+    """Return the events that ``rekey=`` has copied: those whose own key may spread an entity over partitions."""
+    if not isinstance(rekey, bool):
+        raise declaring.refusal("rekey= to be True or False", shown(rekey))
+    spread = frozenset(event for event, fields in by.items() if not set(event.definition.key) <= set(names_of(fields)))
+    if rekey and not spread:
+        got = " and ".join(f"{event.definition.name} keyed by {', '.join(event.definition.key)}" for event in by)
+        raise declaring.refusal(
+            "rekey=True only where an entity's events lie in several partitions", got, "leave rekey= out"
+        )
+    return spread if rekey else frozenset()
+
+
 def entity_of(declaring: Declaring, by: FieldsByEvent, entity: object) -> tuple[Field, ...]:
     """Return what names the entity in requests: ``entity=``, else the fields' own names where all events share them.
 

@@ -12,7 +12,7 @@ from definitions.aggregates.kept import aggregates_of, event_of, listed_events
 from definitions.aggregates.windows import features_of
 from definitions.declared import Aggregate, Feature, Source, ViewDefinition
 from definitions.declaring import Declaring, author_line, snake_case
-from definitions.entities import By, entity_of, fields_by_event
+from definitions.entities import By, entity_of, fields_by_event, names_of, rekeyed_events
 from definitions.events import Event
 from definitions.expressions import ASKED_AT, cycle_among
 from definitions.identity import view_digest
@@ -31,6 +31,7 @@ class FeaturesOptions(TypedDict, total=False):
     entity: str | tuple[str, ...]
     owner: str
     tags: tuple[str, ...] | list[str]
+    rekey: bool
 
 
 class FeaturesKeywords(FeaturesOptions):
@@ -49,6 +50,11 @@ class Features:
     change decides state (headrace says so); ``name``, where it is not the class's: two versions of one view are two
     classes of one name; ``owner`` and ``tags`` for the catalogue. The docstring is the view's
     description. Attributes are aggregates over windows, and expressions of them.
+
+    ``rekey=True`` has the view read a copy of its events' topics that is keyed by the entity, so that one cell holds an
+    entity and not one cell per partition: for views that `headrace check` finds too dear. Copies of different source
+    partitions interleave as they are written, and lateness is judged against the copy's newest event time: a declared
+    ``disorder`` has to cover how far the source partitions are apart, too.
 
     Example:
         >>> class OriginTraffic(Features, on=Departed, by="origin", version=1):  # doctest: +SKIP
@@ -79,12 +85,13 @@ class Features:
         by = fields_by_event(declaring, events, keywords["by"])
         name = declaring.name(keywords.get("name", snake_case(cls.__name__)))
         aggregates, features = _features(declaring, name, events, attributes)
+        rekeyed = rekeyed_events(declaring, by, keywords.get("rekey", False))
         view = ViewDefinition(
             name=name,
             version=declaring.count(keywords["version"], "version"),
             entity=entity_of(declaring, by, keywords.get("entity")),
             sources=tuple(
-                Source(event.definition, tuple(field.name for field in by[event]), tuple(aggregates[event]))
+                Source(event.definition, names_of(by[event]), tuple(aggregates[event]), rekey=event in rekeyed)
                 for event in events
             ),
             features=features,

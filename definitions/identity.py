@@ -1,10 +1,10 @@
 """The identity of definitions: hashes of what decides state, and nothing else.
 
 A view's digest covers, of each source, the topic, the fields used with their types, id, at, key and disorder of its
-event, ``by``, and per aggregate its kind, field, filter, options, windows and grid, together with the versions of the
-engine and of the cells' bytes. Owner, text, tags, names of aggregates, expressions of features, and what requests call
-the entity are outside it: changing those needs no new version. The name of an event is inside only where a view has
-several sources: it tells their state apart.
+event, ``by``, whether it is rekeyed, and per aggregate its kind, field, filter, options, windows and grid, together
+with the versions of the engine and of the cells' bytes. Owner, text, tags, names of aggregates, expressions of
+features, and what requests call the entity are outside it: changing those needs no new version. The name of an event is
+inside only where a view has several sources: it tells their state apart.
 A model's digest covers its vector, with every expression and lookup behind it, its label and its learners; its route is
 outside, because a route moves by itself. Units are outside both: they are for people and for checks.
 """
@@ -121,12 +121,13 @@ def _source(source: Source) -> Canonical:
         "event": _event(source.event, used),
         "by": list(source.by),
         "aggregates": [_aggregate(each) for each in source.aggregates],
+        **({"rekey": True} if source.rekey else {}),
     }
 
 
 def _event(event: EventDefinition, used: set[str]) -> Canonical:
     return {
-        "topic": event.topic,
+        "topic": event.origin,
         "id": event.id,
         "at": event.at,
         "key": list(event.key),

@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 from headrace.budget import Budget
 from streams.costs import ModelCost, SourceCost, ViewCost
 
+NARROW_MS = 60_000
+"""A declared disorder below this may be less than copiers of different partitions are apart, one of them restarted."""
+
 
 @dataclass(frozen=True, slots=True)
 class OverBudget:
@@ -62,7 +65,18 @@ def _mend(view: ViewCost) -> str:
     if dearest.partitions == 1:
         return coarser
     spread = f"an entity's events lie in {dearest.partitions} partitions: key= the event by the entity"
-    return f"{spread}, or {coarser}"
+    return f"{spread}, say rekey=True in the view, or {coarser}"
+
+
+def narrow_disorder(views: Sequence[ViewCost]) -> Sequence[str]:
+    """Return a line for each rekeyed source that may find events late which are not late where they were published."""
+    return [
+        f"note: view {view.view}: it reads {source.event} as copies, where different partitions interleave; with a "
+        f"disorder= of {source.disorder_ms / 1_000:g} s some may count as late that are not late at the source"
+        for view in views
+        for source in view.sources
+        if source.rekeyed and source.disorder_ms < NARROW_MS
+    ]
 
 
 def _state(source: SourceCost) -> int:

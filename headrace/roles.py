@@ -41,8 +41,8 @@ async def serve(names: Sequence[str], session: Session, *, stop: asyncio.Event, 
     """
     metrics = Metrics(session.namespace)
     context = RoleContext(session.namespace, session.log, session.store, session.artefacts, metrics, session.schemas)
-    roles = [_build(name, session, context) for name in names]
-    async with _health(names, session, metrics, say):
+    roles = [role for name in names for role in _built(name, session, context)]
+    async with _health(names, roles, session, metrics, say):
         ends = await asyncio.gather(*(_host(role, session, metrics, stop) for role in roles), return_exceptions=True)
     for end in ends:
         if end is not None:
@@ -57,21 +57,28 @@ async def _host(role: Role, session: Session, metrics: Metrics, stop: asyncio.Ev
         stop.set()
 
 
-def _build(name: str, session: Session, context: RoleContext) -> Role:
+def _built(name: str, session: Session, context: RoleContext) -> list[Role]:
+    """Return what runs under a role's name: the features role brings the copies that its rekeyed views read."""
     module, class_name = CLASSES[name]
     role: Role = getattr(importlib.import_module(module), class_name)(session.app, context)
-    return role
+    if name != "features" or not session.app.copies:
+        return [role]
+    from agents.copy_events import CopyRole  # noqa: PLC0415  # only where it is needed
+
+    return [role, CopyRole(session.app, context)]
 
 
 @contextlib.asynccontextmanager
-async def _health(names: Sequence[str], session: Session, metrics: Metrics, say: Say) -> AsyncIterator[None]:
+async def _health(
+    names: Sequence[str], roles: Sequence[Role], session: Session, metrics: Metrics, say: Say
+) -> AsyncIterator[None]:
     """Serve metrics and health of the process; the loop's own tick is what tells whether it should be replaced."""
     settings = session.settings
     ticked = [time.monotonic()]
     ticking = asyncio.ensure_future(_tick(ticked))
     registry, namespace = metrics.registry, session.namespace
-    ready = {name: heartbeat_check(registry, namespace, name, now_s=time.time) for name in names}
-    ready |= {f"{name} partitions": paused_check(registry, namespace, name) for name in names}
+    ready = {each.name: heartbeat_check(registry, namespace, each.name, now_s=time.time) for each in roles}
+    ready |= {f"{each.name} partitions": paused_check(registry, namespace, each.name) for each in roles}
 
     def live() -> str | None:
         silent_s = time.monotonic() - ticked[0]

@@ -14,6 +14,7 @@ from headrace.servers.substrate import Substrate
 from headrace.settings import Settings
 from streams.artefacts import ArtefactStore
 from streams.codecs import Schemas
+from streams.placement import placed
 from streams.store import OnlineStore
 
 
@@ -31,7 +32,7 @@ class Session:
 
 
 def load_definitions(settings: Settings) -> AppDefinition:
-    """Import the author's module and return what it declares.
+    """Import the author's module and return what it declares, rekeyed views placed in the namespace.
 
     Raises:
         UsageError: no module is named.
@@ -47,7 +48,8 @@ def load_definitions(settings: Settings) -> AppDefinition:
         sys.path.insert(0, root)
     from headrace.loading import load_app  # noqa: PLC0415  # the author's module may import half a second of libraries
 
-    return load_app(settings.app)
+    app = load_app(settings.app)
+    return placed(app, settings.namespace_of(app.name))
 
 
 @asynccontextmanager

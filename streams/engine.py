@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from definitions.declared import Source
 from streams.cells import CellCodec, CellLayout
 from streams.chain import Load
+from streams.copies import first_copies
 from streams.duplicates import Deduplicator
 from streams.entities import keys_of
 from streams.errors import Gap
@@ -59,10 +60,11 @@ class Engine:
         if batch.next <= row.next:
             return Applied(row)
         batch = batch.between(row.next, batch.next)
-        duplicates, ids = 0, dict[str, None]()
+        sifted = first_copies(row, batch)
+        batch, duplicates, ids = sifted.batch, sifted.duplicates, dict[str, None]()
         if self._deduplicator is not None:
             found = self._deduplicator.first_only(load, batch, row.newest_ms)
-            batch, duplicates, ids = found.batch, found.duplicates, dict.fromkeys(found.changed)
+            batch, duplicates, ids = found.batch, duplicates + found.duplicates, dict.fromkeys(found.changed)
         entities = self._keys_of(batch.events)
         asked = dict.fromkeys(entities)
         asked.pop(None, None)
@@ -78,17 +80,21 @@ class Engine:
             "too_late": len(too_late),
             "no_entity": folded.no_entity,
         }
-        return Applied(_behind(row, batch, folded.newest_ms, tallies), ids | folded.changed, too_late)
+        behind = _behind(row, batch, folded.newest_ms, tallies, sifted.contained)
+        return Applied(behind, ids | folded.changed, too_late)
 
 
-def _behind(row: Row, batch: DecodedBatch, newest_ms: int, tallies: Mapping[str, int]) -> Row:
+def _behind(
+    row: Row, batch: DecodedBatch, newest_ms: int, tallies: Mapping[str, int], copied: dict[str, list[int]]
+) -> Row:
     """Return the view's row behind the batch."""
     return replace(
         row,
         next=batch.next,
         newest_ms=None if newest_ms == _NONE_YET else newest_ms,
-        applied_through_ms=_later(row.applied_through_ms, batch.appended_ms),
+        applied_through_ms=later(row.applied_through_ms, batch.appended_ms),
         dead=row.dead + len(batch.dead),
+        copied=copied,
         **{name: getattr(row, name) + count for name, count in tallies.items()},
     )
 
@@ -108,7 +114,7 @@ def advance_intake(row: Row, batch: DecodedBatch) -> Row:
         row,
         next=batch.next,
         newest_ms=max((row.newest_ms, *batch.times_ms), key=_order) if batch.times_ms else row.newest_ms,
-        applied_through_ms=_later(row.applied_through_ms, batch.appended_ms),
+        applied_through_ms=later(row.applied_through_ms, batch.appended_ms),
         applied=row.applied + len(batch.events),
         dead=row.dead + len(batch.dead),
     )
@@ -118,5 +124,6 @@ def _order(at_ms: int | None) -> int:
     return _NONE_YET if at_ms is None else at_ms
 
 
-def _later(held_ms: int | None, given_ms: int | None) -> int | None:
+def later(held_ms: int | None, given_ms: int | None) -> int | None:
+    """Return the later of two times, either of which may not be known."""
     return max(held_ms, given_ms, key=_order)

@@ -15,6 +15,7 @@ from typing import cast
 
 from definitions.declared import EventDefinition
 from streams.codecs import Event, Schemas, decoder_of
+from streams.derived import CopiedFrom, copied_from
 from streams.errors import DecodeError
 from streams.records import LOG_APPEND_TIME, Partition, Record, RecordBatch
 
@@ -23,6 +24,9 @@ FOLD = "intake"
 
 FUTURE_TIME = "future_time"
 """The one dead-letter reason that is not about a record's bytes."""
+
+NO_COPY = "no_copy"
+"""The dead-letter reason of a record in a copy topic that no copier wrote."""
 
 FUTURE_MS = 5 * 60_000
 """How far ahead of the broker's clock an event may be. Without a broker's clock nothing is judged."""
@@ -57,7 +61,9 @@ class DecodedBatch:
     times_ms: Sequence[int]
     dead: Sequence[DeadLetter]
     appended_ms: int | None
-    """LogAppendTime of the last record, None where there is none."""
+    """LogAppendTime of the last record, None where there is none. Of copies: see `agents.copied_through`."""
+    origins: Sequence[CopiedFrom] | None = None
+    """What the living are copies of; None where the topic is no copy, or nobody needs to know any more."""
 
     def between(self, first: int, end: int) -> DecodedBatch:
         """Return the part in ``[first, end)``. Its ``appended_ms`` stays that of the whole."""
@@ -73,6 +79,7 @@ class DecodedBatch:
             self.times_ms[low:high],
             [letter for letter in self.dead if first <= letter.offset < end],
             self.appended_ms,
+            None if self.origins is None else self.origins[low:high],
         )
 
 
@@ -91,11 +98,13 @@ class Intake:
         self._time_of = attrgetter(event.at)
 
     def read(self, batch: RecordBatch) -> DecodedBatch:
-        """Return the batch decoded. Cost: 0.7 us an event of JSON; 1.2 us where one in a hundred is dead.
+        """Return the batch decoded. Cost: 0.7 us an event of JSON, 2 us more a copy; 1.2 us where one in 100 is dead.
 
         Raises:
             RegistryUnavailable: nobody can say which schema a record was written with; no record is dead for that.
         """
+        if self.event.rekeyed is not None:
+            return self._read_copies(batch)
         records = batch.records
         stamps = [record.timestamp() for record in records]
         appended_ms = stamps[-1][1] if stamps and stamps[-1][0] == LOG_APPEND_TIME else None
@@ -104,6 +113,30 @@ class Intake:
             parts = self._read_each(records, stamps)
             return DecodedBatch(batch.partition, batch.first, batch.next, *parts, appended_ms)
         return DecodedBatch(batch.partition, batch.first, batch.next, _offsets(batch), *whole, (), appended_ms)
+
+    def _read_copies(self, batch: RecordBatch) -> DecodedBatch:
+        """Read a batch of a copy topic: a record's time of appending is that of the source record."""
+        origins = {record.offset(): copied_from(record) for record in batch.records}
+        known = {offset: origin for offset, origin in origins.items() if origin is not None}
+        records = [record for record in batch.records if record.offset() in known]
+        stamps = [origin.stamp for origin in known.values()]
+        whole = self._read_all(records, stamps)
+        offsets, events, times_ms, dead = (
+            self._read_each(records, stamps) if whole is None else (list(known), *whole, [])
+        )
+        told = f"cannot take {self.event.name}: expected a copy from {self.event.origin}, got a record that is none"
+        strangers = [DeadLetter(offset, NO_COPY, "$", told) for offset in origins if offset not in known]
+        return DecodedBatch(
+            batch.partition,
+            batch.first,
+            batch.next,
+            offsets,
+            events,
+            times_ms,
+            sorted([*dead, *strangers], key=attrgetter("offset")),
+            None,
+            [known[offset] for offset in offsets],
+        )
 
     def _read_all(self, records: Sequence[Record], stamps: Sequence[Stamp]) -> tuple[list[Event], list[int]] | None:
         """Return the events of the records and their times, None if one of them has to be looked at."""

@@ -162,6 +162,15 @@ def restart(store: OnlineStore, folds: Sequence[str], firsts: Sequence[tuple[Par
     return lost
 
 
+def begin_again(store: OnlineStore, key: RowKey, first: int) -> None:
+    """Let a fold without cells begin again at an offset of its partition.
+
+    Raises:
+        ChainBroken: somebody keeps writing the row.
+    """
+    _let_go(store, key, (), first)
+
+
 def _let_go(store: OnlineStore, key: RowKey, entities: Sequence[str], first: int | None) -> int:
     """Remove a fold's cells of one partition; its row begins at ``first``, or goes too. Return what is lost with it."""
     for attempt in range(_ATTEMPTS):

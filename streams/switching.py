@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from definitions.declared import AppDefinition, ViewDefinition
 from streams import intake as intakes
+from streams.copies import copier_fold
 from streams.errors import SwitchRefused
 from streams.records import Partition
 from streams.store import OnlineStore, Question
@@ -33,6 +34,11 @@ class Standing:
         return self.next is not None and self.next >= self.live and self.is_kept
 
 
+def topics_of(view: ViewDefinition) -> frozenset[str]:
+    """Return the topics whose rows say how far a version is: those that it reads, and what they are copies of."""
+    return frozenset(topic for each in view.sources for topic in (each.event.topic, each.event.origin))
+
+
 def standings(
     store: OnlineStore, view: ViewDefinition, partitions: Mapping[str, Sequence[Partition]]
 ) -> Sequence[Standing]:
@@ -43,13 +49,15 @@ def standings(
     Args:
         store: where the rows are.
         view: the version.
-        partitions: of each topic that the version has a source on.
+        partitions: of each topic of `topics_of`.
     """
-    sources = view.sources
-    taken_in, *found = store.read(Question(folds=[intakes.FOLD, *(each.key for each in sources)])).rows
+    # Whoever reads a copy misses, too, what was not copied yet.
+    folds = [(each.key, each.event.topic) for each in view.sources]
+    folds += [(copier_fold(each.event.topic), each.event.origin) for each in view.sources if each.event.rekeyed]
+    taken_in, *found = store.read(Question(folds=[intakes.FOLD, *(fold for fold, _ in folds)])).rows
     standing = []
-    for source, rows in zip(sources, found, strict=True):
-        for partition in partitions[source.event.topic]:
+    for (_, topic), rows in zip(folds, found, strict=True):
+        for partition in partitions[topic]:
             stored, intake = rows.get(partition.field), taken_in.get(partition.field)
             through_ms = None if stored is None else stored.row.applied_through_ms
             live_ms = None if intake is None else intake.row.applied_through_ms

@@ -13,15 +13,17 @@ topic (after the namespace)     key                    partitions  cleanup  writ
 ``<event topic>.dlq``           as the source          source's    delete   features              people
 ``<event topic>.dlq.handled``   letter's id            1           compact  ``headrace dlq``      ``headrace dlq``
 ``<event topic>.late``          as the source          source's    delete   features              people
+``<event topic>.by.<fields>``   the fields, an entity  default     delete   features              features
 ==============================  =====================  ==========  =======  ====================  ====================
 
-Dead-letter and late topics stand beside the user's topic and carry the namespace in front as well.
+Dead-letter and late topics and copies stand beside the user's topic and carry the namespace in front as well. A copy
+has a dead-letter topic of its own: what nobody copied may be written to it.
 All are created with ``message.timestamp.type=LogAppendTime``: a clock that no client sets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from definitions.declared import AppDefinition, EventDefinition, ModelDefinition
@@ -103,17 +105,23 @@ def late_records(namespace: str, topic: str) -> str:
     return f"{namespace}.{topic}.late"
 
 
+def copies(namespace: str, topic: str, by: Sequence[str]) -> str:
+    """Return the topic of the copies of ``topic`` that are keyed by the fields ``by``."""
+    return f"{namespace}.{topic}.by.{'.'.join(by)}"
+
+
 def value_room(event: EventDefinition) -> int:
     """Return the bytes that an event's value may have in the topics of its copies."""
     return max(event.max_bytes, 1024 * 1024)
 
 
 def declared(app: AppDefinition, namespace: str, partitions: int = DEFAULT_PARTITIONS) -> tuple[TopicConfig, ...]:
-    """Return every topic that the app needs, the user's event topics included, each once.
+    """Return every topic that the app, placed, needs, the user's event topics included, each once.
 
     ``partitions`` is for those that the table above does not fix.
     """
     configs = [*(config for event in app.events for config in _of_event(event, namespace, partitions))]
+    configs += [config for copy in app.copies for config in _of_copy(copy, namespace, partitions)]
     for model in app.models:
         configs += [
             TopicConfig(
@@ -139,4 +147,14 @@ def _of_event(event: EventDefinition, namespace: str, partitions: int) -> tuple[
         TopicConfig(event.topic, partitions, room),
         TopicConfig(dead_letters(namespace, event.topic), partitions, more_room),
         TopicConfig(late_records(namespace, event.topic), partitions, more_room),
+    )
+
+
+def _of_copy(copy: EventDefinition, namespace: str, partitions: int) -> tuple[TopicConfig, ...]:
+    # The key is a part of the value, which may be nearly all of it.
+    room_bytes = max(value_room(copy), 2 * copy.max_bytes) + BESIDE_ROOM_BYTES + _WHY_ROOM_BYTES
+    more_bytes = room_bytes + _WHY_ROOM_BYTES
+    return (
+        TopicConfig(copy.topic, partitions, {"max.message.bytes": str(room_bytes)}),
+        TopicConfig(dead_letters(namespace, copy.topic), partitions, {"max.message.bytes": str(more_bytes)}),
     )

@@ -196,6 +196,13 @@ def view_definition(
     return view if view.digest else replace(view, digest=view_digest(view))
 
 
+def rekeyed_view(**changes: Any) -> ViewDefinition:
+    """Return the view of `view_definition`, rekeyed."""
+    plain = view_definition(**changes)
+    view = replace(plain, sources=tuple(replace(each, rekey=True) for each in plain.sources), digest="")
+    return replace(view, digest=view_digest(view))
+
+
 def airport_day(**changes: Any) -> ViewDefinition:
     """Return the view ``airport_day`` on two events: what left an ``airport``, what came there, and ``waiting``."""
     to = (*label_event_definition().fields, Field("dest", ValueType.CATEGORY))

@@ -7,7 +7,7 @@ Nothing in these values is a type object, a function or a clock, but a learner's
 from __future__ import annotations
 
 from definitions.declared.apps import AppDefinition
-from definitions.declared.events import EventDefinition, Field
+from definitions.declared.events import EventDefinition, Field, Rekeyed
 from definitions.declared.models import (
     Input,
     LabelDefinition,
@@ -29,6 +29,7 @@ __all__ = [
     "LearnerDefinition",
     "Lookup",
     "ModelDefinition",
+    "Rekeyed",
     "RouteDefinition",
     "Source",
     "ViewDefinition",

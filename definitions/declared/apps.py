@@ -45,6 +45,12 @@ class AppDefinition:
             raise not_declared(f"version of view {name}", f"app {self.name}", str(version), versions)
         return versions[str(version)]
 
+    @property
+    def copies(self) -> tuple[EventDefinition, ...]:
+        """The events of the copies that rekeyed views read, each topic once; none before `streams.placement`."""
+        events = (source.event for view in self.views for source in view.sources)
+        return tuple({each.topic: each for each in events if each.rekeyed is not None}.values())
+
     def sources_on(self, topic: str) -> tuple[Source, ...]:
         """Return every view's source that is on ``topic``: the folds over each of its partitions."""
         return tuple(each for view in self.views for each in view.sources if each.event.topic == topic)

@@ -21,6 +21,16 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class Rekeyed:
+    """What a topic is a copy of: the same records under another key, so that an entity's lie in one partition."""
+
+    topic: str
+    """The source topic, which the event is published to."""
+    by: tuple[str, ...]
+    """The event's fields that name the entity, and make the copy's key."""
+
+
+@dataclass(frozen=True, slots=True)
 class EventDefinition:
     """Something that happens: the topic it is published to and the fields that headrace reads."""
 
@@ -37,6 +47,13 @@ class EventDefinition:
     """For how long, in event time, an id counts once; None where producers send nothing twice."""
     codec: str = "json"
     """How its records are written: ``json``, ``avro`` or ``protobuf``. Not part of what decides state."""
+    rekeyed: Rekeyed | None = None
+    """Where ``topic`` is a copy that headrace writes: of what. Written by `streams.placement`."""
+
+    @property
+    def origin(self) -> str:
+        """The topic that the event is published to: ``topic``, but for a copy."""
+        return self.topic if self.rekeyed is None else self.rekeyed.topic
 
     def field(self, name: str) -> Field | None:
         """Return the field called ``name``, if there is one."""

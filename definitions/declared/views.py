@@ -58,6 +58,8 @@ class Source:
     by: tuple[str, ...]
     """The event's fields that name the entity, in the order of the view's ``entity``."""
     aggregates: tuple[Aggregate, ...]
+    rekey: bool = False
+    """Whether it reads a copy of the event's topic that is keyed by the entity, so that one partition has all of it."""
     view: str = ""
     """The name of the view it is of, written by `ViewDefinition`."""
     version: int = 0

@@ -40,6 +40,7 @@ def command(
             "counted_twice": audit.counted_twice,
             "partitions": [each.as_json() for each in audit.views],
             "intakes": [each.as_json() for each in audit.intakes],
+            "copies": [each.as_json() for each in audit.copies],
             "problems": audit.problems,
         }
     )
@@ -55,7 +56,7 @@ def _audit(context: typer.Context) -> Audit:
 def _lines(audit: Audit, most: int) -> list[str]:
     """Return the finding as people read it."""
     lines = [f"lost {audit.lost}, counted twice {audit.counted_twice}"]
-    lines += [_line(each) for each in (*audit.views, *audit.intakes)]
+    lines += [_line(each) for each in (*audit.views, *audit.intakes, *audit.copies)]
     lines += audit.problems[:most]
     more = len(audit.problems) - most
     return [*lines, f"and {more} problems more"] if more > 0 else lines

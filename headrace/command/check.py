@@ -16,7 +16,7 @@ from definitions.declared import AppDefinition
 from headrace.command.ending import FOUND_A_PROBLEM
 from headrace.command.options import AsJson, settings_of
 from headrace.command.voice import Voice
-from headrace.overruns import OverBudget, over_budget
+from headrace.overruns import OverBudget, narrow_disorder, over_budget
 from headrace.session import load_definitions
 from streams.costs import EntityCost, ModelCost, ViewCost, cost_of_model, cost_of_view
 
@@ -48,8 +48,9 @@ def command(
     if models:
         console.print(_model_table(models))
     sys.stdout.flush()
-    for each in over:
-        voice.say(each.text)
+    notes = narrow_disorder(list(views.values()))
+    for line in (*(each.text for each in over), *notes):
+        voice.say(line)
     voice.say(_summary(app, number, over))
     voice.answer(
         {
@@ -60,6 +61,7 @@ def command(
             "views": [{**dataclasses.asdict(each), "key": key, "cells": each.cells} for key, each in views.items()],
             "models": [dataclasses.asdict(each) for each in models],
             "over_budget": [dataclasses.asdict(each) for each in over],
+            "notes": notes,
         }
     )
     if over:

@@ -15,7 +15,7 @@ from headrace.command.options import AsJson
 from headrace.command.past import Past, open_past
 from headrace.command.voice import Voice
 from headrace.errors import UsageError
-from streams.switching import Standing, drop, refuse_unreadable, standings, switch
+from streams.switching import Standing, drop, refuse_unreadable, standings, switch, topics_of
 from streams.versions import InForce, read_in_force
 
 _ATTEMPTS = 40
@@ -88,8 +88,7 @@ def _before(versions: Sequence[ViewDefinition], held: InForce) -> ViewDefinition
 
 def _stand(past: Past, view: ViewDefinition) -> Sequence[Standing]:
     """Return where the version stands; what seems to lack may just be being written, and is looked at again."""
-    topics = {source.event.topic for source in view.sources}
-    partitions = {topic: past.history.partitions(topic) for topic in topics}
+    partitions = {topic: past.history.partitions(topic) for topic in topics_of(view)}
     for _ in range(_ATTEMPTS):
         found = standings(past.store, view, partitions)
         if found and all(each.is_ready for each in found):

@@ -69,12 +69,17 @@ def event_of(app: AppDefinition, topic: str) -> EventDefinition:
     raise UsageError(f"cannot use {topic}: expected the topic of an event, got another; there is {known}")
 
 
+def _read_event(app: AppDefinition, topic: str) -> EventDefinition:
+    """Return the event of a topic that the features role reads: published to, or a copy."""
+    return next((each for each in app.copies if each.topic == topic), None) or event_of(app, topic)
+
+
 async def _repair(
     context: typer.Context, topic: str, partition: int | None, way: str | None
 ) -> tuple[list[Fault], int]:
     settings = settings_of(context)
     async with open_session(settings, existing(settings, Path.cwd())) as session:
-        event = event_of(session.app, topic)
+        event = _read_event(session.app, topic)
         examined = await examine(session.app, event, session.log, session.store)
         if partition is not None and partition >= len(examined.partitions):
             raise UsageError(

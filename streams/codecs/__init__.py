@@ -20,6 +20,7 @@ Why a record may be unusable (its *dead-letter reason*):
 ``too_large``       more bytes than the event's ``max_bytes``
 ``naive_time``      a time without offset
 ``future_time``     an event time more than 5 minutes ahead of the broker's clock (`streams.intake`)
+``no_copy``         a record in a copy topic that headrace did not write (`streams.copies`)
 ``out_of_range``    a whole number beyond 64 bits, or a time before 1970 or after 9999
 ==================  ==================================================================================================
 

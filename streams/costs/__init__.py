@@ -50,6 +50,10 @@ class SourceCost:
     """Of one partition's cell."""
     tiles: Mapping[str, int]
     """Window to the number of its tiles."""
+    rekeyed: bool = False
+    """Whether it reads a copy of the event's topic."""
+    disorder_ms: int = 0
+    """How far behind an event may be without counting as late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +86,8 @@ class ModelCost:
 
 
 def is_keyed(source: Source) -> bool:
-    """Return whether the topic's key makes an entity's events share a partition: the entity decides all of the key."""
-    return set(source.event.key) <= set(source.by)
+    """Return whether an entity's events share a partition: the entity decides all of the topic's key, or makes it."""
+    return source.rekey or set(source.event.key) <= set(source.by)
 
 
 def cost_of_view(view: ViewDefinition, partitions: int, *, namespace: str, each_ns: Work = MEASURED) -> ViewCost:
@@ -97,7 +101,7 @@ def cost_of_view(view: ViewDefinition, partitions: int, *, namespace: str, each_
     """
     sizes = {source.key: CellSizes(source) for source in view.sources}
     spread = {source.key: 1 if is_keyed(source) else partitions for source in view.sources}
-    rows = rows_work(partitions).times(len(view.sources))
+    rows = sum((rows_work(each, partitions) for each in view.sources), Work())
 
     def entity(*, few: bool) -> EntityCost:
         work = read_work(view, sizes, spread, few=few) + rows
@@ -118,7 +122,10 @@ def cost_of_view(view: ViewDefinition, partitions: int, *, namespace: str, each_
 
 def _source(source: Source, sizes: CellSizes, partitions: int) -> SourceCost:
     windows = {each.text: each.length_ms // each.grid_ms for one in source.aggregates for each in one.windows}
-    return SourceCost(source.event.name, partitions, sizes.typical().bytes, sizes.full().bytes, windows)
+    few, full = sizes.typical().bytes, sizes.full().bytes
+    return SourceCost(
+        source.event.name, partitions, few, full, windows, rekeyed=source.rekey, disorder_ms=source.event.disorder_ms
+    )
 
 
 def cost_of_model(model: ModelDefinition, views: Mapping[str, ViewCost]) -> ModelCost:

@@ -19,6 +19,10 @@ ROW_BYTES = MARK_BYTES + 56
 """What the resume row of one partition holds, its mark included: numbers of a log of some millions of records."""
 
 
+COPIED_BYTES, COPIED_EACH_BYTES = 35, 5
+"""What the row of a copy says beside of its source: the topic's id, and of each partition how far it is contained."""
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """What one read takes, by what it is proportional to. Also the time of one of each, where it says so."""
@@ -81,9 +85,10 @@ def _transferred(cell: Size, partitions: int) -> Work:
     return Work(fields=1, bytes=each_bytes, values=cell.values).times(partitions)
 
 
-def rows_work(partitions: int) -> Work:
+def rows_work(source: Source, partitions: int) -> Work:
     """Return the work of reading one fold's rows, which are read of every partition of the topic."""
-    return Work(fields=1, bytes=FIELD_BYTES + ROW_BYTES).times(partitions)
+    copied = COPIED_BYTES + COPIED_EACH_BYTES * partitions if source.rekey else 0
+    return Work(fields=1, bytes=FIELD_BYTES + ROW_BYTES + copied).times(partitions)
 
 
 def _merged(source: Source, sizes: CellSizes, *, few: bool) -> Work:

@@ -52,6 +52,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     dead: int = 0
     lost: int = 0
     """Records that were gone from the log before they were read, or with state that was given up: accepted by hand."""
+    copied: dict[str, list[int]] = {}
+    """Of a copy topic, what it contains of the source: topic id to, per partition, the offset behind the last record of
+    which a copy was taken (`streams.copies`)."""
 
     @property
     def read(self) -> int:

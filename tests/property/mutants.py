@@ -75,8 +75,8 @@ STATE = [
         ("no entity counts as applied", "- folded.no_entity - len(too_late)", "- len(too_late)"),
         (
             "batch applied from its own start",
-            "batch = batch.between(row.next, batch.next)\n        duplicates",
-            "duplicates",
+            "batch = batch.between(row.next, batch.next)\n        sifted",
+            "sifted",
         ),
     ),
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from definitions.declared import Aggregate, Feature, Window
@@ -453,3 +455,29 @@ def test_features_that_read_each_other_in_a_circle_are_refused() -> None:
 
     with pytest.raises(DefinitionError, match=r"expected features that do not read themselves, got a <- b <- a"):
         _refuse_cycle(Declaring("view V", "app.py:1"), circle)
+
+
+def test_a_rekeyed_view_has_those_events_copied_whose_key_may_spread_an_entity() -> None:
+    keyed = EVENTS.replace('disorder="1h"', 'disorder="1h", key="gate"')
+    module = declare(
+        keyed,
+        "class Gates(hr.Features, on=(Departed, Arrived), by={Departed: 'dest', Arrived: 'gate'}, entity='gate',\n"
+        "    version=1, rekey=True):\n"
+        "    left = hr.count(Departed).over('1h')\n"
+        "    came = hr.count(Arrived).over('1h')\n",
+    )
+
+    assert [each.rekey for each in module["Gates"].definition.sources] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("said", "refusal"),
+    [
+        ('by="origin", rekey="yes"', "expected rekey= to be True or False, got 'yes'"),
+        ('by="flight_id", rekey=True', "in several partitions, got departed keyed by flight_id; leave rekey= out"),
+    ],
+)
+def test_rekey_that_means_nothing_is_refused(said: str, refusal: str) -> None:
+    source = f"class V(hr.Features, on=Departed, version=1, {said}):\n    n = hr.count().over('1h')\n"
+    with pytest.raises(DefinitionError, match=re.escape(refusal)):
+        declare(EVENTS, source)

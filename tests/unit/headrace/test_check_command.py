@@ -11,9 +11,18 @@ import pytest
 from headrace.budget import Budget, read_budget
 from headrace.command import main
 from headrace.errors import SettingsError
-from headrace.overruns import over_budget
+from headrace.overruns import narrow_disorder, over_budget
 from streams.costs import cost_of_model, cost_of_view, is_keyed
-from tests.builders import EVENTS, VIEW, aggregate, airport_day, event_definition, model_definition, view_definition
+from tests.builders import (
+    EVENTS,
+    VIEW,
+    aggregate,
+    airport_day,
+    event_definition,
+    model_definition,
+    rekeyed_view,
+    view_definition,
+)
 
 MODEL = """\
 class Late(hr.Model, version=1):
@@ -108,6 +117,45 @@ def test_an_entity_that_decides_the_topics_key_lies_in_one_partition() -> None:
     finer = view_definition(on=event_definition(key=("origin", "dest")), aggregates=[aggregate()]).sources[0]
 
     assert [is_keyed(each) for each in (both, other, finer)] == [True, False, False]
+
+
+def test_a_rekeyed_view_costs_one_cell_and_is_the_way_out_of_an_overrun() -> None:
+    plain, rekeyed = view_definition(), rekeyed_view()
+    costs = [cost_of_view(each, 64, namespace="n") for each in (plain, rekeyed)]
+    budget = Budget(hot_entity_bytes=2 * costs[1].hot.redis_bytes, typical_entity_bytes=1e9, read_ms=1e9)
+
+    [over] = over_budget(costs, [], budget)
+
+    assert [each.cells for each in costs] == [64, 1]
+    assert costs[0].hot.cell_bytes == 64 * costs[1].hot.cell_bytes
+    assert "say rekey=True in the view" in over.mend
+    assert costs[1].hot.read_bytes < costs[0].hot.read_bytes
+
+
+def test_a_rekeyed_view_is_checked_as_it_will_read(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "rekeyed.py").write_text(
+        EVENTS.replace('"15m"', '"5s"')
+        + 'class Traffic(hr.Features, on=Departed, by="origin", version=1, rekey=True):\n'
+        + '    flights = hr.count().over("1h")\n'
+    )
+
+    with pytest.raises(SystemExit) as ended:
+        main(["--app", "rekeyed", "check", "--json", "--partitions", "64"])
+
+    answer = json.loads(capsys.readouterr().out)
+    [view], [note] = answer["views"], answer["notes"]
+    assert (ended.value.code, view["cells"], view["sources"][0]["rekeyed"]) == (0, 1, True)
+    assert "disorder= of 5 s" in note
+
+
+def test_a_narrow_disorder_of_a_rekeyed_view_is_told() -> None:
+    narrow = rekeyed_view(on=event_definition(disorder_ms=5_000))
+    views = [cost_of_view(each, 4, namespace="n") for each in (narrow, rekeyed_view(), view_definition())]
+
+    [line] = narrow_disorder(views)
+
+    assert line.startswith("note: view origin_traffic: it reads departed as copies")
+    assert "a disorder= of 5 s" in line
 
 
 def test_a_view_on_several_events_costs_the_sum_of_its_sources() -> None:

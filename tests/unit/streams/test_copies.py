@@ -1,0 +1,104 @@
+"""Which copies are taken: each source record once, and none for which one before it is missing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from streams.copies import first_copies
+from streams.derived import COPIED_HEADER, POSITION_HEADER, copied_from, copy_headers, position_header
+from streams.intake import DecodedBatch, Intake
+from streams.records import LOG_APPEND_TIME, Partition
+from streams.store import Row
+from tests.records import GivenRecord, batch_of
+from tests.rekeyed import COPY, NOW_MS, visit
+
+SOURCES = [Partition("visits", index, "source") for index in range(2)]
+PARTITION = Partition(COPY.topic, 0, "copy")
+
+
+def copy(offset: int, source: int, after: int, behind: int = 0, topic_id: str = "source") -> GivenRecord:
+    """Return a copy at an offset of the copy topic."""
+    headers = copy_headers(Partition("visits", source, topic_id), after, behind, (LOG_APPEND_TIME, NOW_MS))
+    return GivenRecord(offset, visit(after - 1, "ann"), headers=[("own", b""), *headers])
+
+
+def read(*records: GivenRecord) -> DecodedBatch:
+    """Return the records as the copy's intake sees them."""
+    return Intake(COPY).read(batch_of(PARTITION, records))
+
+
+def taken(row: Row, *records: GivenRecord) -> list[int]:
+    """Return the offsets that are taken."""
+    return list(first_copies(row, read(*records)).batch.offsets)
+
+
+BEGUN = Row(next=0, first=0)
+
+
+def test_each_source_partition_has_its_own_order() -> None:
+    found = first_copies(BEGUN, read(copy(0, 1, 5), copy(1, 0, 2), copy(2, 1, 9, behind=5), copy(3, 0, 3, behind=2)))
+
+    assert list(found.batch.offsets) == [0, 1, 2, 3]
+    assert found.contained == {"source": [3, 9]}
+    assert found.batch.origins is None
+
+
+def test_what_was_sent_again_is_a_duplicate() -> None:
+    sent = [copy(0, 0, 1), copy(1, 0, 2, behind=1), copy(2, 0, 1), copy(3, 0, 2, behind=1), copy(4, 0, 3, behind=2)]
+
+    assert taken(BEGUN, *sent) == [0, 1, 4]
+    assert first_copies(BEGUN, read(*sent)).duplicates == 2
+
+
+def test_a_copy_whose_predecessor_is_missing_waits_for_its_return() -> None:
+    assert taken(BEGUN, copy(0, 0, 3, behind=2), copy(1, 0, 2), copy(2, 0, 3, behind=2)) == [1, 2]
+
+
+def test_where_the_copy_is_not_read_from_its_beginning_the_first_is_taken_as_it_is() -> None:
+    later = Row(next=0, first=7)
+
+    assert taken(later, copy(0, 0, 3, behind=2), copy(1, 0, 2), copy(2, 1, 9, behind=8)) == [0, 2]
+
+
+def test_a_source_topic_that_was_made_anew_begins_at_its_first_record() -> None:
+    row = Row(next=0, first=0, copied={"source": [30]})
+
+    found = first_copies(row, read(copy(0, 0, 1, topic_id="anew"), copy(1, 0, 31)))
+
+    assert list(found.batch.offsets) == [0, 1]
+    assert found.contained == {"source": [31], "anew": [1]}
+    assert row.copied == {"source": [30]}, "the row that was given is another one"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [position_header(SOURCES[0], 1)],
+        [(POSITION_HEADER, b'["visits",0,1,0]'), (COPIED_HEADER, b"{oops")],
+        [(POSITION_HEADER, b'["visits",-1,1,0]'), (COPIED_HEADER, b'["t",0,null]')],
+        [(POSITION_HEADER, b'["visits",99999999999,1,0]'), (COPIED_HEADER, b'["t",0,null]')],
+        [(POSITION_HEADER, None), (COPIED_HEADER, None)],
+        [*copy_headers(SOURCES[0], 1, 0, (0, 0)), ("other", b"")],
+    ],
+)
+def test_a_record_that_does_not_say_what_it_copies_is_dead(headers: Any) -> None:
+    decoded = read(copy(0, 0, 1), GivenRecord(1, visit(0, "ann"), headers=headers), copy(2, 0, 2, behind=1))
+
+    assert list(decoded.offsets) == [0, 2]
+    assert [(each.offset, each.reason) for each in decoded.dead] == [(1, "no_copy")]
+    assert list(first_copies(BEGUN, decoded).batch.offsets) == [0, 2]
+
+
+def test_a_copy_says_when_its_source_was_appended_if_the_broker_said_so() -> None:
+    headers = [copy_headers(SOURCES[1], 4, 2, stamp) for stamp in ((LOG_APPEND_TIME, 77), (1, 77))]
+    found = [copied_from(GivenRecord(0, b"", headers=each)) for each in headers]
+
+    assert [(each.partition, each.after, each.behind, each.stamp) for each in found if each] == [
+        (1, 4, 2, (LOG_APPEND_TIME, 77)),
+        (1, 4, 2, (0, 0)),
+    ]
+    assert json.loads(dict(headers[0])[COPIED_HEADER]) == ["source", 2, 77]
