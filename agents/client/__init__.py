@@ -109,6 +109,11 @@ class ScoringClient:
         self._decoder = msgspec.json.Decoder(ScoreReply)
         self._line: _Line | None = None
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether replies are read: False before it is open, and once reading them has ended for good."""
+        return self._line is not None and not self._line.reading.done()
+
     async def open(self) -> None:
         """Start to read replies; what is asked afterwards can be answered.
 

@@ -1,0 +1,87 @@
+"""``headrace gateway``: scores over HTTP, by the Open Inference Protocol v2, for callers without Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agents.client import ScoringClient
+from agents.transport import LogUnavailable
+from definitions.declared import AppDefinition
+from headrace.command.options import AsJson, settings_of
+from headrace.command.voice import Voice
+from headrace.errors import ServerMissing, UsageError
+from headrace.servers.substrate import existing
+from headrace.session import load_definitions, open_log
+from headrace.settings import Settings
+
+if TYPE_CHECKING:
+    from agents.serve_gateway import GatewayServer
+
+_LOOK_S = 0.5
+
+
+def command(
+    context: typer.Context,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on, 0 for any.")] = 8700,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Answer for scores over HTTP, by the Open Inference Protocol v2, until SIGTERM or Ctrl-C, which drains it.
+
+    Requests go over the topic to the scoring role, which has to run; a release need not be there yet.
+    """
+    try:
+        import agents.serve_gateway  # noqa: F401, PLC0415  # an optional extra
+    except ModuleNotFoundError as missing:
+        raise ServerMissing(
+            f"cannot open the gateway: expected the package {missing.name}, got none; pip install 'headrace[gateway]'"
+        ) from missing
+    voice = Voice(as_json)
+    settings = settings_of(context)
+    app = load_definitions(settings)
+    with _listening(host, port) as listening:
+        asyncio.run(_serve(settings, app, voice, listening=listening))
+
+
+async def _serve(settings: Settings, app: AppDefinition, voice: Voice, *, listening: socket.socket) -> None:
+    async with _opened(settings, app) as (client, server):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, setattr, server, "should_exit", True)
+        host, port = listening.getsockname()[:2]
+        voice.say(f"gateway: http://{host}:{port}/v2 (Ctrl-C ends it)")
+        voice.answer({"url": f"http://{host}:{port}", "models": [model.key for model in app.models]})
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        while not (await asyncio.wait({serving}, timeout=_LOOK_S))[0]:
+            server.should_exit = server.should_exit or not client.is_reading
+        await serving
+        if not client.is_reading:
+            raise LogUnavailable("cannot go on: the gateway no longer hears replies; start it again")
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise UsageError(f"cannot listen: {host}:{port}: {error.strerror}; name another --host or --port") from error
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, app: AppDefinition) -> AsyncIterator[tuple[ScoringClient, GatewayServer]]:
+    from agents.serve_gateway import Gateway, GatewayServer  # noqa: PLC0415  # see above
+
+    log = open_log(settings, existing(settings, Path.cwd()))
+    namespace = settings.namespace_of(app.name)
+    try:
+        async with ScoringClient(namespace, log=log) as client:
+            yield client, GatewayServer(Gateway(namespace, app.models, client, log))
+    finally:
+        await log.close()
