@@ -3,7 +3,7 @@
 The header names are Spring's, so that its ``ReplyingKafkaTemplate`` works unchanged. The budget of a request counts
 from the record's LogAppendTime, a clock that neither side sets; "now" is always an argument. `reader.RequestReader`
 turns a record into a `Request` or a `Rejection`; an `Unroutable` one names no address that may be written to, and can
-only be counted. `writer` is the caller's side.
+only be counted. `writer` is the caller's side. ``docs/wire-format.md`` is the same for people who write a client.
 """
 
 from __future__ import annotations
