@@ -172,8 +172,11 @@ class Gateway:
         if model not in self._released and time.monotonic() - self._looked_s >= _LOOK_AGAIN_S:
             self._looked_s = time.monotonic()
             topic = topics.deployments(self._namespace)
-            for _, record in await read_topic(self._log, await self._log.partitions(topic)):
-                self._released |= _deployed(record.value())
+            try:
+                for _, record in await read_topic(self._log, await self._log.partitions(topic)):
+                    self._released |= _deployed(record.value())
+            except LogUnavailable as error:
+                logger.warning("cannot tell whether a release is in force: %s", error)
         return model in self._released
 
 

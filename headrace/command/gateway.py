@@ -49,7 +49,7 @@ def command(
     voice = Voice(as_json)
     settings = settings_of(context)
     app = load_definitions(settings)
-    with _listening(host, port) as listening:
+    with listening_on(host, port) as listening:
         asyncio.run(_serve(settings, app, voice, listening=listening))
 
 
@@ -57,9 +57,9 @@ async def _serve(settings: Settings, app: AppDefinition, voice: Voice, *, listen
     async with _opened(settings, app) as (client, server):
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, setattr, server, "should_exit", True)
-        host, port = listening.getsockname()[:2]
-        voice.say(f"gateway: http://{host}:{port}/v2 (Ctrl-C ends it)")
-        voice.answer({"url": f"http://{host}:{port}", "models": [model.key for model in app.models]})
+        url = url_of(listening)
+        voice.say(f"gateway: {url}/v2 (Ctrl-C ends it)")
+        voice.answer({"url": url, "models": [model.key for model in app.models]})
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         while not (await asyncio.wait({serving}, timeout=_LOOK_S))[0]:
             server.should_exit = server.should_exit or not client.is_reading
@@ -68,7 +68,18 @@ async def _serve(settings: Settings, app: AppDefinition, voice: Voice, *, listen
             raise LogUnavailable("cannot go on: the gateway no longer hears replies; start it again")
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def url_of(listening: socket.socket) -> str:
+    """Return where a socket is asked over HTTP."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def listening_on(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        UsageError: the address is taken, or none of this machine.
+    """
     # Named as TCP: an event loop sends at once (no Nagle, which costs 40 ms an answer) only on sockets that say so.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -15,7 +15,7 @@ from agents.transport import Tail
 from agents.transport.in_process import InProcessLog
 from streams import topics
 from streams.messages import ScoreReply, ScoreRequest, encode
-from streams.records import Record
+from streams.records import Partition, Record
 from streams.request_reply import CORRELATION_ID, REPLY_PARTITION, REPLY_TOPIC, TIMEOUT_MS, TRACEPARENT, partition_of
 from streams.topics import TopicConfig
 
@@ -121,6 +121,35 @@ async def test_no_reply_is_expired_by_the_deadline(client: ScoringClient) -> Non
 
     assert (reply.status, reply.reason) == ("expired", "deadline")
     assert 0.029 <= loop.time() - started_s < 1.0
+
+
+class SlowToTell(InProcessLog):
+    """A log that tells of a requests topic only when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let = asyncio.Event()
+
+    async def partitions(self, topic: str) -> tuple[Partition, ...]:
+        if topic == REQUESTS:
+            await self.let.wait()
+        return await super().partitions(topic)
+
+
+async def test_the_first_request_has_what_looking_its_topic_up_has_left_of_the_budget() -> None:
+    log, loop = SlowToTell(), asyncio.get_running_loop()
+    await log.create_topics([TopicConfig(REQUESTS, partitions=4), TopicConfig(REPLIES, partitions=16)])
+    async with ScoringClient("demo", log=log) as client:
+        too_short = await client.score("late", **QUESTION, timeout_ms=20)
+        asked = asyncio.create_task(client.score("late", **QUESTION, timeout_ms=4_000))
+        loop.call_later(0.1, log.let.set)
+        scorer = await Scorer.beside(log)
+        [request] = await scorer.next_requests()
+        await scorer.reply(request, scored(0.5))
+        reply = await asked
+
+    assert (too_short.status, reply.status) == ("expired", "ok")
+    assert int(dict(request.headers() or ())[TIMEOUT_MS]) <= 3_900
 
 
 async def test_a_late_reply_is_counted_and_changes_nothing(client: ScoringClient, scorer: Scorer) -> None:
