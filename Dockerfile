@@ -1,4 +1,4 @@
-# One image for every role: `headrace run ROLE`. Build from the repository's root.
+# One image for every role, `headrace run ROLE`, and for the HTTP door, `headrace gateway`. Build from the repository's root.
 FROM python:3.11-slim
 
 WORKDIR /app
@@ -13,7 +13,7 @@ COPY batch batch
 COPY marketplace marketplace
 COPY examples examples
 RUN pip install --no-cache-dir --upgrade --constraint constraints.txt pip \
-    && pip install --no-cache-dir --constraint constraints.txt --editable .
+    && pip install --no-cache-dir --constraint constraints.txt --editable ".[gateway]"
 
 USER headrace
 ENTRYPOINT ["headrace"]

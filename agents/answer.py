@@ -164,7 +164,7 @@ class ModelAnswers:
             # The request itself was valid: a vector that no learner may see is this side's fault.
             is_missing = outcome.reason == Reason.MODEL_UNAVAILABLE
             return _failed(request, Reason.MODEL_UNAVAILABLE if is_missing else Reason.INTERNAL, outcome.message)
-        status, reason = _status(known, outcome)
+        status, reason = _status(known, outcome, is_stale=self._is_stale(request, known))
         versions = [Version(learner=v.learner, digest=v.digest[:_SHOWN_DIGITS], role=v.role) for v in batch.versions]
         reply = ScoreReply(
             request_id=request.request_id,
@@ -193,8 +193,16 @@ class ModelAnswers:
             status=status,
             positions={view: dict(reached) for view, reached in known.positions.items()},
             features_as_of=known.as_of_ms,
+            traceparent=request.traceparent,
         )
         return Answered(request, reply, prediction)
+
+    def _is_stale(self, request: Request, known: _Known) -> bool:
+        """Return whether the features are further behind the broker's clock than the model's author allows."""
+        limit_ms = self._model.fresh_within_ms
+        if limit_ms is None or not known.versions:
+            return False
+        return known.as_of_ms is None or request.appended_ms - known.as_of_ms > limit_ms
 
 
 _NOTHING = Served({}, {}, None)
@@ -211,10 +219,12 @@ def _known(request: Request, served: Served, versions: tuple[str, ...], *, lost:
     )
 
 
-def _status(known: _Known, outcome: Scored) -> tuple[Status, Reason | None]:
+def _status(known: _Known, outcome: Scored, *, is_stale: bool) -> tuple[Status, Reason | None]:
     if outcome.reason is not None:
         return Status.DEGRADED, Reason(outcome.reason)
-    return (Status.DEGRADED, Reason.FEATURES_UNAVAILABLE) if known.lost else (Status.OK, None)
+    if known.lost:
+        return Status.DEGRADED, Reason.FEATURES_UNAVAILABLE
+    return (Status.DEGRADED, Reason.FEATURES_STALE) if is_stale else (Status.OK, None)
 
 
 def _failed(request: Request, reason: Reason, message: str) -> Answered:

@@ -27,6 +27,7 @@ _OWN_NAMES = frozenset({"definition"})
 class ModelOptions(TypedDict, total=False):
     """What the class keywords of a model may say."""
 
+    fresh_within: str
     owner: str
     pins: type[Features] | tuple[type[Features], ...]
     timeout: str
@@ -42,9 +43,11 @@ class ModelKeywords(ModelOptions):
 class Model:
     """What is predicted, from what, by whom.
 
-    Class keywords: ``version``; ``owner``; ``pins``, the classes of views that are read in the version that the
-    features are of, whichever version is put in force (`headrace features switch`); ``timeout``, the budget of a
-    request that names none (default 1s); ``tz``, the time zone in which the days of its health begin (default UTC).
+    Class keywords: ``version``; ``owner``; ``fresh_within``, how far the features may be behind the broker's clock
+    before an answer is ``degraded`` as ``features_stale`` (default: however far; live ones keep within 2s); ``pins``,
+    the classes of views that are read in the version that the features are of, whichever version is put in force
+    (`headrace features switch`); ``timeout``, the budget of a request that names none (default 1s); ``tz``,
+    the time zone in which the days of its health begin (default UTC).
     The docstring is the description. Attributes: ``features``, the vector in order: features of views, what is
     `request`-ed, what is looked up (`lookup`), and expressions of these that have a name (`named`); ``label``;
     ``route``; and any number of learners under names of the author's choice.
@@ -83,12 +86,18 @@ class Model:
             owner=declaring.text(keywords.get("owner", ""), "owner"),
             description=inspect.cleandoc(vars(cls).get("__doc__") or ""),
             timeout_ms=parse_span(keywords.get("timeout", DEFAULT_TIMEOUT), where=declaring.where),
+            fresh_within_ms=_fresh_within_ms(declaring, keywords.get("fresh_within")),
             tz=time_zone(declaring, keywords.get("tz", "UTC")),
             carried=vector.carried,
             lookups=tuple(vector.lookups.values()),
             pinned=_pinned(declaring, keywords.get("pins", ()), tuple(vector.views.values())),
         )
         cls.definition = replace(model, digest=model_digest(model))
+
+
+def _fresh_within_ms(declaring: Declaring, span: str | None) -> int | None:
+    """Return the span in ms, None where none is given."""
+    return None if span is None else parse_span(span, where=declaring.where)
 
 
 def _pinned(declaring: Declaring, pins: object, views: Sequence[ViewDefinition]) -> tuple[str, ...]:

@@ -83,6 +83,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag="prediction", ta
     it at these positions, for the entity that those values name.
     """
     features_as_of: int | None
+    traceparent: str | None = None
+    """The trace that the request belongs to (W3C Trace Context), None where its header names none."""
 
 
 class LabelSeen(msgspec.Struct, frozen=True, kw_only=True, tag="label", tag_field="kind"):

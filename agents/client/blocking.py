@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, Self, TypeVar, Unpack
 
 from agents.client import MAX_PENDING, RequestRefused, ScoreQuestion, ScoringClient
@@ -23,7 +23,9 @@ class SyncScoringClient:
     Example::
 
         with SyncScoringClient("flights", kafka="127.0.0.1:9092") as client:
-            reply = client.score("late", entities={"origin": "JFK"}, inputs={"distance": 2475.0}, label_key="F1")
+            reply = client.score(
+                "late", entities={"origin": "JFK"}, inputs={"distance": 2475.0}, label_key="F1", timeout_ms=500
+            )
     """
 
     def __init__(
@@ -72,9 +74,13 @@ class SyncScoringClient:
         """Replies that came after their request was resolved: late ones and duplicates."""
         return self._client.late_replies
 
-    def score(self, model: str, **question: Unpack[ScoreQuestion]) -> ScoreReply:
+    def score(self, model: str, *, timeout_ms: int, **question: Unpack[ScoreQuestion]) -> ScoreReply:
         """Ask for one score and wait for the one outcome: `ScoringClient.score`."""
-        return self._wait(self._client.score(model, **question))
+        return self._wait(self._client.score(model, timeout_ms=timeout_ms, **question))
+
+    def score_many(self, model: str, questions: Iterable[ScoreQuestion], *, timeout_ms: int) -> list[ScoreReply]:
+        """Ask for several scores at once and wait for all outcomes: `ScoringClient.score_many`."""
+        return self._wait(self._client.score_many(model, questions, timeout_ms=timeout_ms))
 
     def _wait(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         if self._loop is None:

@@ -99,6 +99,8 @@ class ModelDefinition:
     description: str = ""
     timeout_ms: int = 1_000
     """The budget of a request that names none."""
+    fresh_within_ms: int | None = None
+    """How far the features may be behind the broker's clock before an answer counts as degraded; None: however far."""
     tz: str = "UTC"
     """The IANA time zone in which the model's drift days begin."""
     carried: tuple[Input, ...] = ()

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "run": "Run roles in the foreground.",
     "publish": "Publish JSON lines to an event topic.",
     "score": "Ask a model for one score.",
+    "gateway": "Answer for scores over HTTP, by the Open Inference Protocol v2.",
     "console": "Show every feature and how it is used on a web page.",
     "load": "Ask a model at a fixed rate, and tell how it answered.",
     "features": "Show what the online store knows of an entity.",

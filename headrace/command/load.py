@@ -19,11 +19,12 @@ from typing import Annotated
 import msgspec
 import typer
 
-from agents.client import TIMEOUT_MS, ScoreQuestion, ScoringClient
+from agents.client import ScoreQuestion, ScoringClient
+from agents.garbage import collect_after_batch, collected_between_batches
 from definitions.declared import Input, ModelDefinition
 from definitions.values import Value, ValueType
 from headrace.command.options import AsJson, settings_of
-from headrace.command.score import Entities, Inputs, TimeoutMs, open_client, read_entities, read_inputs
+from headrace.command.score import TIMEOUT_MS, Entities, Inputs, TimeoutMs, open_client, read_entities, read_inputs
 from headrace.command.voice import Voice
 from headrace.errors import UsageError
 from headrace.session import load_definitions
@@ -32,6 +33,7 @@ from streams.messages import ScoreReply
 from streams.request_reply import Status
 
 _ENTITIES = 1_000
+_SCORED = frozenset({Status.OK, Status.DEGRADED})
 _SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
 
 
@@ -46,10 +48,15 @@ class LoadResult:
     late_replies: int = 0
     took_s: float = 0.0
     latencies_ms: list[float] = field(default_factory=list)
+    """Of all requests, those that ended without a score included."""
+    scored_ms: list[float] = field(default_factory=list)
+    """Of the requests that got a score."""
+    behind_ms: float = 0.0
+    """The longest time between a request being due and being sent: far from zero, this side is what is slow."""
 
-    def percentiles_ms(self) -> dict[str, float]:
-        """Return p50, p90, p99, p999 and max, by nearest rank."""
-        ordered = sorted(self.latencies_ms) or [0.0]
+    def percentiles_ms(self, *, scored: bool = False) -> dict[str, float]:
+        """Return p50, p90, p99, p999 and max, by nearest rank: of all requests, or of those that got a score."""
+        ordered = sorted(self.scored_ms if scored else self.latencies_ms) or [0.0]
         last = len(ordered) - 1
         return {name: round(ordered[min(last, int(share * len(ordered)))], 3) for name, share in _SHARES.items()}
 
@@ -60,6 +67,8 @@ class LoadResult:
             self.reasons[reply.reason] += 1
         self.unanswered += reply.status == Status.EXPIRED and not reply.request_id
         self.latencies_ms.append(latency_ms)
+        if reply.status in _SCORED:
+            self.scored_ms.append(latency_ms)
 
 
 def command(  # noqa: PLR0913, PLR0917  # a command's options
@@ -103,12 +112,20 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
             "unanswered": result.unanswered,
             "late_replies": result.late_replies,
             "latency_ms": percentiles,
+            "scored_latency_ms": result.percentiles_ms(scored=True),
+            "behind_ms": round(result.behind_ms, 3),
         }
     )
 
 
 async def ask_at_rate(
-    client: ScoringClient, model: str, questions: Iterable[ScoreQuestion], *, rate: float, seconds: float
+    client: ScoringClient,
+    model: str,
+    questions: Iterable[ScoreQuestion],
+    *,
+    rate: float,
+    seconds: float,
+    timeout_ms: int = TIMEOUT_MS,
 ) -> LoadResult:
     """Ask ``rate * seconds`` requests, each at its time, and return what became of them.
 
@@ -118,6 +135,7 @@ async def ask_at_rate(
         questions: taken one by one; as many as are needed.
         rate: requests per second.
         seconds: from the first to the last.
+        timeout_ms: the budget of each.
     """
     loop = asyncio.get_running_loop()
     result = LoadResult()
@@ -125,11 +143,13 @@ async def ask_at_rate(
     asked: set[asyncio.Task[None]] = set()
 
     async def ask(question: ScoreQuestion, due_s: float) -> None:
-        reply = await client.score(model, **question)
+        result.behind_ms = max(result.behind_ms, (loop.time() - due_s) * 1_000)
+        reply = await client.score(model, timeout_ms=timeout_ms, **question)
         result.note(reply, (loop.time() - due_s) * 1_000)
 
     for place, question in enumerate(itertools.islice(questions, max(1, round(rate * seconds)))):
         due_s = started_s + place / rate
+        collect_after_batch()
         if due_s > loop.time():
             await asyncio.sleep(due_s - loop.time())
         task = asyncio.create_task(ask(question, due_s))
@@ -191,6 +211,6 @@ async def _load(
     settings: Settings, app_name: str, model: str, plan: tuple[Iterable[ScoreQuestion], float, float, int]
 ) -> LoadResult:
     questions, rate, seconds, timeout_ms = plan
-    timed = (ScoreQuestion(**{**question, "timeout_ms": timeout_ms}) for question in questions)
     async with open_client(settings, app_name) as client:
-        return await ask_at_rate(client, model, timed, rate=rate, seconds=seconds)
+        with collected_between_batches():  # else what is measured is this process's garbage collector
+            return await ask_at_rate(client, model, questions, rate=rate, seconds=seconds, timeout_ms=timeout_ms)

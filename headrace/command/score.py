@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from agents.client import TIMEOUT_MS, ScoreQuestion, ScoringClient
+from agents.client import ScoreQuestion, ScoringClient
 from definitions.declared import ModelDefinition
 from definitions.values import Value, ValueType
 from headrace.command.ending import FOUND_A_PROBLEM
@@ -32,6 +32,9 @@ Inputs = Annotated[
     list[str],
     typer.Option("--input", metavar="NAME=VALUE", help="A request input: x=1.5, x=0.1,0.2, or x= for no value."),
 ]
+TIMEOUT_MS = 1_000
+"""How long a command waits for a reply, unless it is told."""
+
 TimeoutMs = Annotated[int, typer.Option(min=1, max=60_000, help="How long to wait for the reply.")]
 _BOOLS = {"true": True, "false": False}
 
@@ -57,9 +60,8 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         inputs=read_inputs(definition, input),
         label_key=label_key,
         at=int(at) if at is not None and at.isdecimal() else at,
-        timeout_ms=timeout_ms,
     )
-    reply = asyncio.run(_score(settings, app.name, model, question))
+    reply = asyncio.run(_score(settings, app.name, question, model=model, timeout_ms=timeout_ms))
     for line in _lines(reply):
         voice.say(line)
     voice.answer(msgspec.to_builtins(reply))
@@ -139,9 +141,11 @@ def _near(name: str, names: Collection[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-async def _score(settings: Settings, app_name: str, model: str, question: ScoreQuestion) -> ScoreReply:
+async def _score(
+    settings: Settings, app_name: str, question: ScoreQuestion, *, model: str, timeout_ms: int
+) -> ScoreReply:
     async with open_client(settings, app_name) as client:
-        return await client.score(model, **question)
+        return await client.score(model, timeout_ms=timeout_ms, **question)
 
 
 def _lines(reply: ScoreReply) -> list[str]:

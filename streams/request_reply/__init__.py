@@ -3,11 +3,12 @@
 The header names are Spring's, so that its ``ReplyingKafkaTemplate`` works unchanged. The budget of a request counts
 from the record's LogAppendTime, a clock that neither side sets; "now" is always an argument. `reader.RequestReader`
 turns a record into a `Request` or a `Rejection`; an `Unroutable` one names no address that may be written to, and can
-only be counted. `writer` is the caller's side.
+only be counted. `writer` is the caller's side. ``docs/wire-format.md`` is the same for people who write a client.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ CORRELATION_ID_MAX_BYTES = 64
 TIMEOUT_MAX_MS = 60_000
 
 _PARTITION = struct.Struct(">i")
+_TRACEPARENT = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]{1,32})?\Z"
+)
 
 
 class Status(StrEnum):
@@ -59,6 +63,7 @@ class ReplyTo:
     correlation_id: bytes
     partition: int | None = None
     traceparent: bytes | None = None
+    """As W3C Trace Context writes it; one that is not well formed is left out, as it asks."""
 
     def headers(self) -> list[tuple[str, bytes]]:
         """Return the headers of the reply: the correlation id, and the trace it belongs to."""
@@ -81,6 +86,12 @@ class Request:
     inputs: Mapping[str, Value]
     """The values that the request itself brings, by input name."""
     label_key: str | None
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace that the request belongs to, None where its header names none."""
+        header = self.reply_to.traceparent
+        return None if header is None else header.decode()
 
     def remaining_ms(self, now_ms: int) -> int:
         """Return what is left of the budget; zero or less means that the caller has gone."""
@@ -117,6 +128,11 @@ def correlation_id_of(headers: Sequence[tuple[str, bytes]] | None) -> bytes | No
         if name == CORRELATION_ID:
             return value
     return None
+
+
+def well_formed(traceparent: bytes | None) -> bytes | None:
+    """Return a ``traceparent`` header where it names a trace, None where it does not."""
+    return traceparent if traceparent is not None and _TRACEPARENT.match(traceparent) else None
 
 
 def partition_bytes(index: int) -> bytes:

@@ -27,6 +27,7 @@ from streams.request_reply import (
     Request,
     Unroutable,
     partition_of,
+    well_formed,
 )
 from streams.topics import REQUEST_MAX_BYTES
 
@@ -34,7 +35,6 @@ TEXT_MAX_CHARACTERS = 1_024
 """Longest entity, label key or category of a request."""
 
 _TIMEOUT_DIGITS = 6
-_TRACEPARENT_MAX_BYTES = 64
 _INT64_MAX = 2**63 - 1
 _TIME_MAX_MS = 253_402_300_799_999  # the end of the year 9999
 _BELOW = ("", ".", "-")
@@ -118,10 +118,8 @@ class RequestReader:
         name = topic.decode("ascii", "replace")
         if not self._allows(name):
             return "reply_topic_not_allowed"
-        traceparent = headers.get(TRACEPARENT)
-        if traceparent is not None and len(traceparent) > _TRACEPARENT_MAX_BYTES:
-            traceparent = None
-        return ReplyTo(name, correlation_id, partition_of(headers.get(REPLY_PARTITION)), traceparent)
+        partition = partition_of(headers.get(REPLY_PARTITION))
+        return ReplyTo(name, correlation_id, partition, well_formed(headers.get(TRACEPARENT)))
 
     def _allows(self, topic: str) -> bool:
         """Return whether replies may go to ``topic``: the namespace's own, or one below it that is nobody else's."""

@@ -254,7 +254,7 @@ def _environment() -> dict[str, str]:
 
 @functools.cache
 def _producer(kafka: str) -> Producer:
-    return Producer({"bootstrap.servers": kafka, "message.max.bytes": 2_000_000, "log_level": 0})
+    return Producer({"bootstrap.servers": kafka, "message.max.bytes": 8_000_000, "log_level": 0})
 
 
 def _page(url: str) -> str:

@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from agents.client import RequestRefused, ScoringClient
+from agents.client import RequestRefused, ScoreQuestion, ScoringClient
 from agents.client.blocking import SyncScoringClient
 from agents.transport import Tail
 from agents.transport.in_process import InProcessLog
 from streams import topics
 from streams.messages import ScoreReply, ScoreRequest, encode
-from streams.records import Record
-from streams.request_reply import CORRELATION_ID, REPLY_PARTITION, REPLY_TOPIC, TIMEOUT_MS, partition_of
+from streams.records import Partition, Record
+from streams.request_reply import CORRELATION_ID, REPLY_PARTITION, REPLY_TOPIC, TIMEOUT_MS, TRACEPARENT, partition_of
 from streams.topics import TopicConfig
 
 REQUESTS = topics.requests_of("demo", "late")
@@ -123,6 +123,35 @@ async def test_no_reply_is_expired_by_the_deadline(client: ScoringClient) -> Non
     assert 0.029 <= loop.time() - started_s < 1.0
 
 
+class SlowToTell(InProcessLog):
+    """A log that tells of a requests topic only when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let = asyncio.Event()
+
+    async def partitions(self, topic: str) -> tuple[Partition, ...]:
+        if topic == REQUESTS:
+            await self.let.wait()
+        return await super().partitions(topic)
+
+
+async def test_the_first_request_has_what_looking_its_topic_up_has_left_of_the_budget() -> None:
+    log, loop = SlowToTell(), asyncio.get_running_loop()
+    await log.create_topics([TopicConfig(REQUESTS, partitions=4), TopicConfig(REPLIES, partitions=16)])
+    async with ScoringClient("demo", log=log) as client:
+        too_short = await client.score("late", **QUESTION, timeout_ms=20)
+        asked = asyncio.create_task(client.score("late", **QUESTION, timeout_ms=4_000))
+        loop.call_later(0.1, log.let.set)
+        scorer = await Scorer.beside(log)
+        [request] = await scorer.next_requests()
+        await scorer.reply(request, scored(0.5))
+        reply = await asked
+
+    assert (too_short.status, reply.status) == ("expired", "ok")
+    assert int(dict(request.headers() or ())[TIMEOUT_MS]) <= 3_900
+
+
 async def test_a_late_reply_is_counted_and_changes_nothing(client: ScoringClient, scorer: Scorer) -> None:
     first = await client.score("late", **QUESTION, timeout_ms=1)
     [request] = await scorer.next_requests()
@@ -182,7 +211,7 @@ async def test_an_unknown_model_is_the_callers_error_before_it_sends(client: Sco
     with pytest.raises(
         RequestRefused, match=r"model 'late-ish': expected the topic demo\.late-ish\.requests, got none"
     ):
-        await client.score("late-ish", **QUESTION)
+        await client.score("late-ish", **QUESTION, timeout_ms=4_000)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +225,7 @@ async def test_an_unknown_model_is_the_callers_error_before_it_sends(client: Sco
 async def test_what_is_not_worth_sending_is_rejected_unsent(
     client: ScoringClient, log: InProcessLog, question: dict[str, Any], reason: str
 ) -> None:
-    reply = await client.score("late", **question)
+    reply = await client.score("late", **{"timeout_ms": 4_000, **question})
 
     assert (reply.status, reply.reason) == ("rejected", reason)
     assert [end for _, end in await log.bounds(await log.partitions(REQUESTS))] == [0, 0, 0, 0]
@@ -221,7 +250,62 @@ async def test_requests_under_way_end_when_the_client_is_closed(log: InProcessLo
 
     assert (await asked).status == "expired"
     with pytest.raises(RequestRefused, match="not open"):
+        await client.score("late", **QUESTION, timeout_ms=4_000)
+
+
+async def test_many_are_asked_at_once_and_each_has_its_own_outcome(client: ScoringClient, scorer: Scorer) -> None:
+    questions: list[ScoreQuestion] = [{"inputs": {"place": place}, "label_key": place} for place in range(50)]
+    questions[7] = {"inputs": {"place": float("nan")}}
+    asked = asyncio.create_task(client.score_many("late", questions, timeout_ms=4_000))
+    for request in reversed(await scorer.next_requests(49)):
+        body = msgspec.json.decode(request.value() or b"", type=ScoreRequest)
+        await scorer.reply(request, scored(float(body.label_key or 0)))
+    outcomes = await asked
+
+    assert [reply.scores.get("offline") for reply in outcomes if reply.status == "ok"] == [
+        float(place) for place in range(50) if place != 7
+    ]
+    assert (outcomes[7].status, outcomes[7].reason) == ("rejected", "invalid")
+
+
+async def test_of_many_those_without_a_reply_expire_together_by_the_deadline(
+    client: ScoringClient, scorer: Scorer
+) -> None:
+    loop = asyncio.get_running_loop()
+    started_s = loop.time()
+    asked = asyncio.create_task(client.score_many("late", [QUESTION] * 3, timeout_ms=300))
+    await scorer.reply((await scorer.next_requests(3))[1], scored(0.5))
+    outcomes = await asked
+
+    assert sorted(reply.status for reply in outcomes) == ["expired", "expired", "ok"]
+    assert 0.299 <= loop.time() - started_s < 3.0
+
+
+async def test_of_many_those_beyond_what_may_be_under_way_are_not_sent(log: InProcessLog, scorer: Scorer) -> None:
+    async with ScoringClient("demo", log=log, max_pending=2) as client:
+        outcomes = await client.score_many("late", [QUESTION] * 5, timeout_ms=50)
+
+        assert [reply.status for reply in outcomes] == ["expired"] * 2 + ["rejected"] * 3
+        assert {reply.reason for reply in outcomes[2:]} == {"overloaded"}
+        assert len(await scorer.next_requests(2)) == 2
+        assert await client.score_many("late", [], timeout_ms=50) == []
+
+
+async def test_nobody_asks_without_a_deadline(client: ScoringClient) -> None:
+    with pytest.raises(TypeError, match="timeout_ms"):
         await client.score("late", **QUESTION)
+
+
+async def test_a_trace_travels_with_the_request_if_it_is_one(client: ScoringClient, scorer: Scorer) -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    questions: list[ScoreQuestion] = [{"traceparent": trace}, {"traceparent": "none"}, {}]
+    asked = asyncio.create_task(client.score_many("late", questions, timeout_ms=4_000))
+    requests = await scorer.next_requests(3)
+    for request in requests:
+        await scorer.reply(request, scored(0.5))
+    await asked
+
+    assert sorted(dict(each.headers() or ()).get(TRACEPARENT, b"") for each in requests) == [b"", b"", trace.encode()]
 
 
 async def test_a_cancelled_caller_leaves_nothing_behind(log: InProcessLog, scorer: Scorer) -> None:
@@ -270,10 +354,11 @@ def test_code_without_an_event_loop_asks_the_same() -> None:
     asyncio.run(log.create_topics([TopicConfig(REQUESTS, partitions=1), TopicConfig(REPLIES, partitions=2)]))
     with SyncScoringClient("demo", log=log) as client:
         assert client.score("late", **QUESTION, timeout_ms=4_000).scores == {"offline": 0.75}
+        assert len(client.score_many("late", [QUESTION] * 3, timeout_ms=4_000)) == 3
         with pytest.raises(RequestRefused, match="nosuch"):
-            client.score("nosuch", **QUESTION)
+            client.score("nosuch", **QUESTION, timeout_ms=4_000)
     with pytest.raises(RequestRefused, match="not open"):
-        client.score("late", **QUESTION)
+        client.score("late", **QUESTION, timeout_ms=4_000)
 
 
 def test_a_client_that_cannot_open_leaves_no_thread() -> None:

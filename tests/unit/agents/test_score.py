@@ -43,6 +43,7 @@ BODY: dict[str, Any] = {
     "inputs": {"distance": 2475.0, "carrier": "UA"},
     "label_key": "F1",
 }
+TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 LATE = model_definition(learners=[xgboost_learner(), river_learner(factory=linear)])
 VIEW = LATE.views[0]
 
@@ -212,13 +213,13 @@ async def test_a_request_is_answered_by_the_champion(scoring: Scoring) -> None:
 
 
 async def test_a_reply_goes_where_the_request_says(scoring: Scoring) -> None:
-    await scoring.ask(headers={CORRELATION_ID: b"\x00\xff", REPLY_PARTITION: partition_bytes(9), TRACEPARENT: b"00-t"})
+    await scoring.ask(headers={CORRELATION_ID: b"\x00\xff", REPLY_PARTITION: partition_bytes(9), TRACEPARENT: TRACE})
     await scoring.step()
     ninth = (await scoring.log.partitions("demo.replies"))[9]
     tail = await scoring.log.tail([(ninth, 0)])
     [(_, record)] = await tail.poll(0)
 
-    assert dict(record.headers() or ()) == {CORRELATION_ID: b"\x00\xff", TRACEPARENT: b"00-t"}
+    assert dict(record.headers() or ()) == {CORRELATION_ID: b"\x00\xff", TRACEPARENT: TRACE}
 
 
 async def test_a_topic_of_its_own_under_the_prefix_may_be_replied_to(scoring: Scoring) -> None:
@@ -259,7 +260,7 @@ async def test_an_entity_never_seen_is_absent_and_the_answer_ok(scoring: Scoring
 
 
 async def test_a_prediction_is_logged_as_it_was_served(scoring: Scoring) -> None:
-    reply = await scoring.answer({**BODY, "at": 1_357_000_000_000})
+    reply = await scoring.answer({**BODY, "at": 1_357_000_000_000}, headers={TRACEPARENT: TRACE})
     [record] = await scoring.records("demo.late.v1.outcomes")
     prediction = msgspec.json.decode(record.value() or b"", type=Prediction)
 
@@ -274,6 +275,7 @@ async def test_a_prediction_is_logged_as_it_was_served(scoring: Scoring) -> None
     assert prediction.versions == reply.versions
     assert set(prediction.positions) == {VIEW.key}
     assert len(prediction.release) == 64
+    assert prediction.traceparent == TRACE.decode()
     assert scoring.count("predictions_logged", model="late") == 1
 
 
@@ -443,6 +445,28 @@ async def test_after_a_failed_read_the_store_is_left_alone_for_a_while(scoring: 
 
     assert (still.status, again.status) == ("degraded", "ok")
     assert len(scoring.store.timeouts_ms) == 2
+
+
+async def test_features_further_behind_than_the_author_allows_are_stale_and_scored(tmp_path: Path) -> None:
+    scoring = Scoring(replace(LATE, fresh_within_ms=60_000), tmp_path)
+    await scoring.start()
+    await scoring.deploy(release(scoring.model, scoring.artefacts))
+    unstarted = await scoring.answer()
+    await flown(scoring, NOW_MS)
+    fresh = await scoring.answer()
+    scoring.clock.advance(60_001)
+    stale = await scoring.answer()
+    scoring.store.is_down = True
+    unread = await scoring.answer()
+    await scoring.member.stop(1.0)
+
+    assert [(each.status, each.reason) for each in (unstarted, fresh, stale, unread)] == [
+        ("degraded", "features_stale"),
+        ("ok", None),
+        ("degraded", "features_stale"),
+        ("degraded", "features_unavailable"),
+    ]
+    assert (list(stale.scores), stale.features_as_of) == (["offline"], NOW_MS)
 
 
 async def test_a_question_older_than_what_is_retained_is_degraded_and_named(scoring: Scoring) -> None:

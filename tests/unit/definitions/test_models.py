@@ -53,6 +53,14 @@ def test_a_class_becomes_its_definition() -> None:
     assert declared.route == RouteDefinition("offline", ("online",))
 
 
+def test_features_may_be_asked_to_be_fresh() -> None:
+    spans = [declare(EVENTS, VIEW, model(keywords))["Late"].definition.fresh_within_ms for keywords in (
+        "version=1", 'version=1, fresh_within="30s"'
+    )]  # fmt: skip
+
+    assert spans == [None, 30_000]
+
+
 def test_learners_are_the_attributes_that_hold_them() -> None:
     learners = declare(EVENTS, VIEW, model())["Late"].definition.learners
 
@@ -145,6 +153,7 @@ def label(**changes: str) -> str:
         ),
         (model(label=None), ":13: expected label to say what is learned, got none"),
         (model("owner='x'"), ":13: expected the keyword version=, got none"),
+        (model('version=1, fresh_within="soon"'), "app.py:13: expected a number and ms, s, m, h or d, got 'soon'"),
         (model('version=1, timeout="soon"'), "app.py:13: expected a number and ms, s, m, h or d, got 'soon'"),
         (model('version=1, tz="America"'), ":13: expected tz= to be an IANA time zone, got 'America'"),
         (model('version=1, tz="../zone"'), ":13: expected tz= to be an IANA time zone, got '../zone'"),

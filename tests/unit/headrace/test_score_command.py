@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from itertools import islice
 
 import pytest
 
-from agents.client import ScoringClient
+from agents.client import ScoreQuestion, ScoringClient
 from agents.transport.in_process import InProcessLog
 from definitions.declared import Field, Input
 from definitions.requests import RequestValues, check_inputs
@@ -88,9 +90,27 @@ async def test_latency_counts_from_the_time_a_request_was_due() -> None:
     log = InProcessLog()
     await log.create_topics([TopicConfig(topics.requests("demo", MODEL), 1), TopicConfig(topics.replies("demo"), 1)])
     async with ScoringClient("demo", log=log) as client:
-        questions = ({**question, "timeout_ms": 100} for question in made_up(MODEL, {}, {}))
-        result = await ask_at_rate(client, MODEL.name, questions, rate=1_000, seconds=0.05)
+        questions = made_up(MODEL, {}, {})
+        result = await ask_at_rate(client, MODEL.name, questions, rate=1_000, seconds=0.05, timeout_ms=100)
 
     assert result.replies == {"expired": 50}
     assert result.unanswered == 50
     assert min(result.latencies_ms) >= 99
+    assert result.percentiles_ms(scored=True)["p99"] == 0.0
+
+
+async def test_a_stall_of_the_one_who_asks_is_seen_in_every_latency_and_said() -> None:
+    log = InProcessLog()
+    await log.create_topics([TopicConfig(topics.requests("demo", MODEL), 1), TopicConfig(topics.replies("demo"), 1)])
+
+    def stalling() -> Iterator[ScoreQuestion]:
+        for place, question in enumerate(made_up(MODEL, {}, {})):
+            if place == 1:
+                time.sleep(0.2)  # the asking process does not turn
+            yield question
+
+    async with ScoringClient("demo", log=log) as client:
+        result = await ask_at_rate(client, MODEL.name, stalling(), rate=1_000, seconds=0.01, timeout_ms=1)
+
+    assert result.behind_ms >= 190
+    assert sum(latency >= 190 for latency in result.latencies_ms) == 10  # the first was due, and not yet sent

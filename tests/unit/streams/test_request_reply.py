@@ -85,6 +85,7 @@ BODY: dict[str, Any] = {
     "inputs": {"distance": 2475, "carrier": "UA", "stops": 0, "is-holiday": False},
     "label_key": "F1",
 }
+TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 HEADERS = ((CORRELATION_ID, b"c1"), (REPLY_TOPIC, b"demo.replies"), (REPLY_PARTITION, b"\0\0\0\x05"))
 
 
@@ -154,12 +155,12 @@ def test_a_request_is_read_whole() -> None:
 
 
 def test_headers_of_a_request_are_read_as_they_were_written() -> None:
-    reply_to = ReplyTo("demo.replies", b"\x00\xff", 1027, b"00-trace-01")
+    reply_to = ReplyTo("demo.replies", b"\x00\xff", 1027, TRACE)
     found = request(Sent(sent_headers=tuple(request_headers(reply_to, 321))))
     assert found.reply_to == reply_to
     assert found.deadline_ms == APPENDED_MS + 321
     assert correlation_id_of(found.reply_to.headers()) == b"\x00\xff"
-    assert (TRACEPARENT, b"00-trace-01") in found.reply_to.headers()
+    assert (TRACEPARENT, TRACE) in found.reply_to.headers()
 
 
 def test_the_budget_counts_from_the_time_the_broker_gave() -> None:
@@ -317,9 +318,30 @@ def test_a_longest_correlation_id_is_echoed() -> None:
     assert request(with_header(CORRELATION_ID, b"\xff" * 64)).reply_to.correlation_id == b"\xff" * 64
 
 
-def test_a_trace_too_long_to_be_one_is_dropped() -> None:
-    found = request(Sent(sent_headers=(*HEADERS, (TRACEPARENT, b"0" * 65))))
-    assert found.reply_to.traceparent is None
+def test_a_trace_of_a_later_version_may_say_more() -> None:
+    later = b"01" + TRACE[2:] + b"-more"
+    assert request(with_header(TRACEPARENT, later)).traceparent == later.decode()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        b"",
+        b"0" * 65,
+        b"00-trace-01",
+        TRACE.upper(),
+        TRACE + b"\n",
+        TRACE + b"-" + b"x" * 33,
+        b"ff" + TRACE[2:],
+        TRACE.replace(TRACE[3:35], b"0" * 32),
+        TRACE.replace(TRACE[36:52], b"0" * 16),
+        TRACE[:-1] + b"\xff",
+    ],
+)
+def test_a_trace_that_is_not_well_formed_is_dropped(header: bytes | None) -> None:
+    found = request(with_header(TRACEPARENT, header))
+    assert (found.reply_to.traceparent, found.traceparent) == (None, None)
 
 
 def test_the_body_that_a_client_writes_is_read() -> None:
