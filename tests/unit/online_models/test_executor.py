@@ -62,10 +62,14 @@ def executor(*scorers: Fixed) -> Executor:
     return made
 
 
+def answered(*scores: float, by: str = "offline") -> tuple[Scored, ...]:
+    return tuple(Scored(score, by=by) for score in scores)
+
+
 def test_the_champion_answers_and_shadows_are_scored_beside() -> None:
     batch = executor(Fixed("offline", 1.0), Fixed("online", 10.0)).score(VECTORS)
 
-    assert batch.answers == (Scored(1.0), Scored(2.0))
+    assert batch.answers == answered(1.0, 2.0)
     assert batch.answered_by == "offline"
     assert batch.scores_of(1) == {"offline": 2.0, "online": 20.0}
     assert batch.versions == (TrainedVersion("offline", "d0", "champion"), TrainedVersion("online", "d0", "shadow"))
@@ -74,7 +78,7 @@ def test_the_champion_answers_and_shadows_are_scored_beside() -> None:
 def test_a_broken_shadow_costs_no_answer_and_is_recorded() -> None:
     batch = executor(Fixed("offline", 1.0), Broken("online", 1.0), Fixed("second", 5.0)).score(VECTORS)
 
-    assert batch.answers == (Scored(1.0), Scored(2.0))
+    assert batch.answers == answered(1.0, 2.0)
     assert [(each.learner, each.role) for each in batch.failures] == [("online", "shadow")]
     assert "ZeroDivisionError: 2 vectors" in batch.failures[0].message
     assert batch.scores_of(0) == {"offline": 1.0, "second": 5.0}
@@ -85,14 +89,15 @@ def test_a_shadow_is_left_out_when_no_time_is_left() -> None:
 
     batch = executor(Fixed("offline", 1.0), shadow).score(VECTORS, until_ms=1.5)
 
-    assert batch.answers == (Scored(1.0), Scored(2.0))
+    assert batch.answers == answered(1.0, 2.0)
     assert (shadow.asked, [each.message for each in batch.failures]) == (0, ["no time left"])
 
 
 def test_without_its_champion_another_learner_of_the_route_answers_as_degraded() -> None:
     batch = executor(Fixed("online", 10.0), Fixed("second", 5.0)).score(VECTORS)
 
-    assert batch.answers == (Scored(10.0, "model_unavailable"), Scored(20.0, "model_unavailable"))
+    why = "no score of offline: not loaded"
+    assert batch.answers == tuple(Scored(each, "model_unavailable", why, "online", "shadow") for each in (10.0, 20.0))
     assert batch.answered_by == "online"
     assert [each.role for each in batch.versions] == ["shadow", "shadow"]
 
@@ -164,7 +169,7 @@ def test_another_route_changes_who_answers() -> None:
 
     serving.follow(RouteDefinition("online", ("offline",)))
 
-    assert serving.score(VECTORS).answers == (Scored(10.0), Scored(20.0))
+    assert serving.score(VECTORS).answers == answered(10.0, 20.0, by="online")
 
 
 def test_the_time_spent_is_measured_by_the_given_clock() -> None:
