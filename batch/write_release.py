@@ -9,9 +9,9 @@ blocks of time give the same verdicts at several times the cost.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 
+from batch.bring_learner import Trained
 from batch.build_training_set import TrainingSet
 from definitions.declared import ModelDefinition
 from definitions.encoder import Encoder
@@ -21,14 +21,6 @@ from online_models.learners.restoring import restore_all
 from streams.artefacts import ArtefactStore
 
 _DISTRIBUTIONS = ("headrace", "river", "xgboost-cpu", "numpy", "msgspec")
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What training made of one learner."""
-
-    data: bytes
-    measures: Mapping[str, float]
 
 
 def write_release(

@@ -76,8 +76,7 @@ def release(model: ModelDefinition, artefacts: ArtefactStore, *, seed: int = 1, 
 
 def deployment(model: ModelDefinition, digest: str) -> Deployment:
     """Return the record that puts a release in force by the model's own route."""
-    route = model.route
-    return Deployment(model=model.name, release=digest, champion=route.champion, shadow=list(route.shadow), at_ms=1)
+    return Deployment.of(model.name, digest, model.route, at_ms=1)
 
 
 def linear() -> object:
