@@ -15,7 +15,7 @@ from definitions.declared import ModelDefinition, RouteDefinition
 from definitions.encoder import Encoder, Vector
 from definitions.errors import VectorError
 from definitions.routes import named_in
-from online_models.learners import Combiner, Remote, Scorer
+from online_models.learners import Scorer
 from online_models.learners.restoring import LineUp
 from online_models.routing import CHAMPION, Arm
 from online_models.turns import SHADOW, Call, Failure, Scored, TrainedVersion, Turn
@@ -40,6 +40,8 @@ class MicroBatch:
     predict_ms: float = 0.0
     members: Mapping[str, tuple[str, ...]] | None = None
     """Ensemble to the learners that its scores rest on."""
+    shadows: tuple[TrainedVersion, ...] = ()
+    """Those of the route that are loaded, whether they have been scored yet or not."""
 
     @property
     def answered_by(self) -> str | None:
@@ -61,14 +63,15 @@ class MicroBatch:
         ]
 
     def behind(self, answer: Scored) -> list[TrainedVersion]:
-        """Return the trained versions that an answer rests on: the learner's, and those of its members."""
-        names = (answer.by, *(self.members or {}).get(answer.by or "", ()))
+        """Return the trained versions of an answer: the learner's, those of its members, and the shadows' beside it."""
+        names = dict.fromkeys((answer.by, *(self.members or {}).get(answer.by or "", ())))
         found = {each.learner: each for each in self.versions}
-        return [
+        behind = [
             replace(found[name], role=answer.role) if name == answer.by else found[name]
             for name in names
             if name in found
         ]
+        return [*behind, *(each for each in self.shadows if each.learner not in names)]
 
 
 class Executor:
@@ -117,12 +120,7 @@ class Executor:
 
     def digest(self, learner: str) -> str | None:
         """Return the digest of the trained version in force, None where there is none."""
-        kinds: tuple[Mapping[str, Scorer | Combiner | Remote], ...] = (
-            self.line_up.scorers,
-            self.line_up.combiners,
-            self.line_up.remotes,
-        )
-        return next((kind[learner].digest for kind in kinds if learner in kind), None)
+        return self.line_up.digest(learner)
 
     def begin(self, vectors: Sequence[Vector], arms: Sequence[Arm] = ()) -> Turn:
         """Begin a turn with the learners and the route in force. Nothing is scored yet.
@@ -165,13 +163,11 @@ class Executor:
 
 def _micro_batch(turn: Turn, answers: tuple[Scored, ...], predict_ms: float) -> MicroBatch:
     line_up = turn.line_up
-    versions = []
-    for learner in turn.scores:
-        found: Scorer | Combiner | Remote | None = line_up.scorers.get(learner) or line_up.combiners.get(learner)
-        found = found or line_up.remotes[learner]
-        versions.append(TrainedVersion(learner, found.digest, turn.roles[learner]))
+    versions = [TrainedVersion(name, line_up.digest(name) or "", turn.roles[name]) for name in turn.scores]
+    loaded = ((name, line_up.digest(name)) for name in turn.route.shadow)
+    shadows = tuple(TrainedVersion(name, digest, SHADOW) for name, digest in loaded if digest is not None)
     members = {name: each.members for name, each in line_up.combiners.items()} if line_up.combiners else None
-    return MicroBatch(answers, turn.scores, tuple(versions), tuple(turn.failures), predict_ms, members)
+    return MicroBatch(answers, turn.scores, tuple(versions), tuple(turn.failures), predict_ms, members, shadows)
 
 
 def _without(learner: str, kind: Mapping[str, _Kind]) -> dict[str, _Kind]:

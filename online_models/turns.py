@@ -91,6 +91,10 @@ class Turn:
     _tried: dict[str, set[int]] = field(default_factory=dict)
     _failed: dict[str, Failure] = field(default_factory=dict)
 
+    def arm(self, index: int) -> Arm:
+        """Return who was to answer a vector."""
+        return self.arms[index] if self.arms else Arm(self.route.champion, CHAMPION, 1.0)
+
     def calls(self) -> list[Call]:
         """Return which servers have to be asked before `answer`, none of them twice."""
         return self._calls((arm.learner, arm.role, places) for arm, places in self._groups())

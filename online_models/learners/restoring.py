@@ -39,6 +39,12 @@ class LineUp:
     def __contains__(self, learner: object) -> bool:
         return learner in self.scorers or learner in self.combiners or learner in self.remotes
 
+    def digest(self, learner: str) -> str | None:
+        """Return the digest of a learner's trained version, None where there is none."""
+        found: Scorer | Combiner | Remote | None = self.scorers.get(learner)
+        found = found or self.combiners.get(learner) or self.remotes.get(learner)
+        return None if found is None else found.digest
+
     def local(self) -> dict[str, Scorer]:
         """Return everything that scores without asking a server, ensembles of such learners included."""
         combined = {
