@@ -12,7 +12,7 @@ from batch.errors import TrainingRefused
 from batch.train_offline_model import require_enough, train_offline
 from batch.warm_start import WarmStart, cut_at_end, warm_start
 from batch.write_release import write_release
-from definitions.declared import ModelDefinition
+from definitions.declared import LearnerDefinition, ModelDefinition
 from definitions.encoder import Encoder
 from online_models.learners.restoring import OFFLINE, ONLINE
 from online_models.snapshots import digest_of
@@ -66,8 +66,7 @@ def train(
             trained[name] = Trained(started[name].data, started[name].measures)
         elif learner.kind == OFFLINE:
             tell(f"training of {name}", 0, 1)
-            offline = train_offline(learner, encoder, training)
-            trained[name] = Trained(offline.data, offline.measures)
+            trained[name] = _offline(learner, encoder, training)
             tell(f"training of {name}", 1, 1)
         else:
             trained[name] = bring(learner, encoder, training)
@@ -90,6 +89,11 @@ def train(
 def pointer_name(model: ModelDefinition, learner: str) -> str:
     """Return the name of the pointer to an online learner's newest snapshot."""
     return f"model.{model.key}.{learner}"
+
+
+def _offline(learner: LearnerDefinition, encoder: Encoder, training: TrainingSet) -> Trained:
+    offline = train_offline(learner, encoder, training)
+    return Trained(offline.data, offline.measures)
 
 
 def _deployment(model: ModelDefinition, release: str, now_ms: int) -> Deployment:
