@@ -99,7 +99,8 @@ class ScoringRole:
 
     async def close(self, partition: Partition) -> None:
         """Let what waits for a server end, and forget the partition; with the last one, stop following releases."""
-        await asyncio.gather(*(task for task, of in self._under_way.items() if of == partition))
+        waiting = [task for task, of in self._under_way.items() if of == partition]
+        await asyncio.gather(*waiting, return_exceptions=True)
         self._inherited.pop(partition, None)
         if not self._inherited:
             await self._follower.stop()

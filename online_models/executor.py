@@ -18,7 +18,7 @@ from definitions.routes import named_in
 from online_models.learners import Scorer
 from online_models.learners.restoring import LineUp
 from online_models.routing import CHAMPION, Arm
-from online_models.turns import SHADOW, Call, Failure, Scored, TrainedVersion, Turn
+from online_models.turns import MEMBER, SHADOW, Call, Failure, Scored, TrainedVersion, Turn
 
 __all__ = ["CHAMPION", "SHADOW", "Call", "Executor", "Failure", "MicroBatch", "Scored", "TrainedVersion", "Turn"]
 
@@ -29,19 +29,23 @@ _Kind = TypeVar("_Kind")
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """A scored micro-batch: one outcome per vector, and what all of them have in common."""
+    """A scored micro-batch: one outcome per vector, and what its turn knows of all of them."""
 
     answers: tuple[Scored, ...]
-    scores: Mapping[str, Sequence[float | None]]
-    """Learner to its score of each vector, None for one that it has not scored. Shadows are in it once observed."""
-    versions: tuple[TrainedVersion, ...]
-    """Of every learner that scored, in the order in which they were asked."""
+    turn: Turn
     failures: tuple[Failure, ...] = ()
     predict_ms: float = 0.0
-    members: Mapping[str, tuple[str, ...]] | None = None
-    """Ensemble to the learners that its scores rest on."""
-    shadows: tuple[TrainedVersion, ...] = ()
-    """Those of the route that are loaded, whether they have been scored yet or not."""
+    """Time the answers took. Shadows are not in it."""
+
+    @property
+    def scores(self) -> Mapping[str, Sequence[float | None]]:
+        """Learner to its score of each vector, None for one that it has not scored. Shadows too, once observed."""
+        return self.turn.scores
+
+    @property
+    def versions(self) -> tuple[TrainedVersion, ...]:
+        """The trained versions of every learner that scored, in the order in which they were asked."""
+        return tuple(self._version(name, self.turn.roles[name]) for name in self.turn.scores)
 
     @property
     def answered_by(self) -> str | None:
@@ -55,23 +59,24 @@ class MicroBatch:
 
     def versions_of(self, index: int) -> list[TrainedVersion]:
         """Return the trained versions that scored one vector, the one that answered under the role it answered in."""
-        answer = self.answers[index]
+        answer, roles = self.answers[index], self.turn.roles
         return [
-            replace(each, role=answer.role) if each.learner == answer.by else each
-            for each in self.versions
-            if self.scores[each.learner][index] is not None
+            self._version(name, answer.role if name == answer.by else roles[name])
+            for name, scores in self.turn.scores.items()
+            if scores[index] is not None
         ]
 
     def behind(self, answer: Scored) -> list[TrainedVersion]:
         """Return the trained versions of an answer: the learner's, those of its members, and the shadows' beside it."""
-        names = dict.fromkeys((answer.by, *(self.members or {}).get(answer.by or "", ())))
-        found = {each.learner: each for each in self.versions}
-        behind = [
-            replace(found[name], role=answer.role) if name == answer.by else found[name]
-            for name in names
-            if name in found
-        ]
-        return [*behind, *(each for each in self.shadows if each.learner not in names)]
+        combiner = self.turn.line_up.combiners.get(answer.by or "")
+        roles = {answer.by or "": answer.role}
+        roles |= dict.fromkeys(() if combiner is None else combiner.members, MEMBER)
+        for shadow in self.turn.route.shadow:
+            roles.setdefault(shadow, SHADOW)
+        return [self._version(name, role) for name, role in roles.items() if name in self.turn.line_up]
+
+    def _version(self, learner: str, role: str) -> TrainedVersion:
+        return TrainedVersion(learner, self.turn.line_up.digest(learner) or "", role)
 
 
 class Executor:
@@ -136,12 +141,12 @@ class Executor:
         """Score what the answers need. Never raises for what a learner does."""
         started_ms = self._clock()
         answers = tuple(turn.answer())
-        return _micro_batch(turn, answers, self._clock() - started_ms)
+        return MicroBatch(answers, turn, tuple(turn.failures), self._clock() - started_ms)
 
     def observe(self, turn: Turn, answered: MicroBatch, *, until_ms: float = float("inf")) -> MicroBatch:
         """Score the shadows, while the clock is before ``until_ms``; return the micro-batch with their scores."""
         turn.observe(clock=self._clock, until_ms=until_ms)
-        return _micro_batch(turn, answered.answers, answered.predict_ms)
+        return MicroBatch(answered.answers, turn, tuple(turn.failures), answered.predict_ms)
 
     def score(self, vectors: Sequence[Vector], *, until_ms: float = float("inf")) -> MicroBatch:
         """Answer and observe a micro-batch in one go: the champion's answers first, then the shadows.
@@ -159,15 +164,6 @@ class Executor:
         except VectorError as error:
             return str(error)
         return ""
-
-
-def _micro_batch(turn: Turn, answers: tuple[Scored, ...], predict_ms: float) -> MicroBatch:
-    line_up = turn.line_up
-    versions = [TrainedVersion(name, line_up.digest(name) or "", turn.roles[name]) for name in turn.scores]
-    loaded = ((name, line_up.digest(name)) for name in turn.route.shadow)
-    shadows = tuple(TrainedVersion(name, digest, SHADOW) for name, digest in loaded if digest is not None)
-    members = {name: each.members for name, each in line_up.combiners.items()} if line_up.combiners else None
-    return MicroBatch(answers, turn.scores, tuple(versions), tuple(turn.failures), predict_ms, members, shadows)
 
 
 def _without(learner: str, kind: Mapping[str, _Kind]) -> dict[str, _Kind]:

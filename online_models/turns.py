@@ -26,10 +26,10 @@ MEMBER = "member"
 FAILED = "failed"
 """Why a learner of this process gave no score; servers have other reasons."""
 MISSING = "not loaded"
+UNAVAILABLE = "model_unavailable"
 
 
-@dataclass(frozen=True, slots=True)
-class TrainedVersion:
+class TrainedVersion(NamedTuple):
     """A trained version that took part in a micro-batch: ``digest`` names its artefact, ``role`` its place."""
 
     learner: str
@@ -61,6 +61,10 @@ class Scored(NamedTuple):
     """The learner whose score it is, or `definitions.learners.CONSTANT`."""
     role: str = CHAMPION
     """As what it answered."""
+
+
+_UNTOLD = Scored(None)
+"""Stands in the place of an outcome until it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +118,12 @@ class Turn:
 
     def answer(self) -> list[Scored]:
         """Return one outcome per vector: of its arm, else of the champion, the fallback or a shadow in its place."""
-        outcomes: list[Scored | None] = [None] * len(self.vectors)
+        outcomes = [_UNTOLD] * len(self.vectors)
         for index, message in self.refused.items():
             outcomes[index] = Scored(None, "invalid", message)
         for arm, places in self._groups():
             self._answer_group(arm, places, outcomes)
-        return [each for each in outcomes if each is not None]
+        return outcomes
 
     def observe(self, *, clock: Callable[[], float], until_ms: float) -> None:
         """Score the shadows that were not scored yet, while the clock is before ``until_ms``."""
@@ -132,17 +136,18 @@ class Turn:
             else:
                 self._ask(learner, SHADOW, usable)
 
-    def _answer_group(self, arm: Arm, places: Sequence[int], outcomes: list[Scored | None]) -> None:
+    def _answer_group(self, arm: Arm, places: Sequence[int], outcomes: list[Scored]) -> None:
         pending = places
         for learner, role in self._candidates(arm):
             if not pending:
                 return
             left = self._ask(learner, role, pending)
             scored = pending if not left else sorted(set(pending) - set(left))
-            given = self.scores.get(learner, [])
-            reason, message = (None, "") if learner == arm.learner else ("model_unavailable", self._why(arm.learner))
-            for index in scored:
-                outcomes[index] = Scored(given[index], reason, message, learner, role)
+            if scored:
+                reason, message = (None, "") if learner == arm.learner else (UNAVAILABLE, self._why(arm.learner))
+                given = self.scores[learner]
+                for index in scored:
+                    outcomes[index] = Scored(given[index], reason, message, learner, role)
             pending = left
         for index in pending:
             outcomes[index] = self._last_resort(arm)
@@ -160,11 +165,11 @@ class Turn:
     def _last_resort(self, arm: Arm) -> Scored:
         if isinstance(self.route.fallback, int | float):
             score = float(self.route.fallback)
-            return Scored(score, "model_unavailable", self._why(arm.learner), CONSTANT, FALLBACK)
+            return Scored(score, UNAVAILABLE, self._why(arm.learner), CONSTANT, FALLBACK)
         broken = next((each for each in self.failures if each.why == FAILED), None)
         if broken is not None:
             return Scored(None, "internal", broken.message)
-        return Scored(None, "model_unavailable", self._why(arm.learner) if self.failures else _NOBODY)
+        return Scored(None, UNAVAILABLE, self._why(arm.learner) if self.failures else _NOBODY)
 
     def _why(self, learner: str) -> str:
         failure = self._failed.get(learner)
