@@ -1,4 +1,4 @@
-"""Answers a micro-batch of one model's requests: features, scores, replies, predictions.
+"""Answers a micro-batch of one model's requests: features, scores and replies first, then shadows and predictions.
 
 Features come in one round trip to the store; a model that looks features up by others takes a second one.
 
@@ -9,111 +9,167 @@ A request that cannot be answered in the company of others is answered alone; wh
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import partial
 
+from agents.ask_remotes import RemoteAsker
 from agents.read_features import GuardedReads
 from agents.serve_model import ServedModel, monotonic_ms
-from definitions.declared import ViewDefinition
-from definitions.values import Value
-from online_models.executor import CHAMPION, Executor, MicroBatch, Scored
+from agents.tell_answers import Answered, Known, Opened, entity_of, failed, predictions, reply_to, turns, versions
+from definitions.declared import RouteDefinition, ViewDefinition
+from online_models.executor import Executor
+from online_models.routing import Arm, arm_of
 from streams.lookups import LookupReader, row_of
-from streams.messages import Prediction, ScoreReply, Timings, Version
+from streams.messages import Prediction, Version
 from streams.reading import Served
-from streams.request_reply import Reason, Request, Status
+from streams.request_reply import Reason, Request
 from streams.vectors import VectorLayout
 from streams.versions import ModelReader
 
-_SHOWN_DIGITS = 12
-
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """A request with its one reply, and the prediction to be logged if there is one."""
-
-    request: Request
-    reply: ScoreReply
-    prediction: Prediction | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What is known of one request. ``lost`` names the views or features that the store told nothing about."""
-
-    row: Mapping[str, Value]
-    lost: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
-    positions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    as_of_ms: int | None = None
-    versions: tuple[str, ...] = ()
-    """Keys of the views that were read."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """How one request was scored: its place in a micro-batch, the champion that was to answer, the time it took."""
-
-    batch: MicroBatch
-    index: int
-    champion: str
-    timings: Timings
 
 
 class ModelAnswers:
     """Answers the requests of one model.
 
+    `answer_many` and then `observe`; or, where a learner of the route is on a server (`awaits`), `answer_awaiting` and
+    `observe_awaiting`, which let others have their turn meanwhile.
+
     Args:
         served: the trained versions in force.
         reads: the online store.
         views: all that are declared; each is read in its version in force.
+        remotes: asks the servers of remote learners.
     """
 
-    def __init__(self, served: ServedModel, reads: GuardedReads, views: Sequence[ViewDefinition] = ()) -> None:
+    def __init__(
+        self,
+        served: ServedModel,
+        reads: GuardedReads,
+        views: Sequence[ViewDefinition] = (),
+        *,
+        remotes: RemoteAsker,
+    ) -> None:
         self._served = served
         self._model = served.model
         self._reads = reads
+        self._remotes = remotes
         self._reader = ModelReader(served.model, views)
         self._lookups = LookupReader(served.model.lookups)
         self._views = (*(view.name for view in served.model.views), *self._lookups.names)
         self._layout = VectorLayout.of(served.model)
 
+    @property
+    def awaits(self) -> bool:
+        """Whether a learner of the route in force is on a server."""
+        return self._served.executor is not None and self._served.executor.awaits
+
+    async def close(self) -> None:
+        """Close the connections to servers."""
+        await self._remotes.close()
+
     def answer_many(self, requests: Sequence[Request], *, now_ms: int) -> list[Answered]:
         """Return one answer per request, in order. Never raises.
 
-        Cost: one round trip to the store, two where the model looks features up, and one call of each learner, 0.3 ms
-        for XGBoost's; then 60-100 us a request.
+        Cost: one round trip to the store, two where the model looks features up, and one call of the learner that
+        answers, 0.3 ms for XGBoost's; then 60-100 us a request.
         """
         if self._served.executor is None:
-            problem = f"no release of {self._model.key} is in force"
-            return [_failed(request, Reason.MODEL_UNAVAILABLE, problem) for request in requests]
+            return self._unavailable(requests)
         try:
-            return list(self._answers(self._served.executor, requests, now_ms))
-        except Exception as error:
+            return self._answers(self._open(self._served.executor, requests, now_ms))
+        except Exception as error:  # noqa: BLE001
             # The reply boundary: whatever went wrong inside, every caller gets its terminal answer.
             if len(requests) == 1:
-                logger.exception("could not answer: %s", requests[0].request_id)
-                return [_failed(requests[0], Reason.INTERNAL, type(error).__name__)]
+                return [self._broken(requests[0], error)]
             return [answer for request in requests for answer in self.answer_many([request], now_ms=now_ms)]
 
-    def _answers(self, executor: Executor, requests: Sequence[Request], now_ms: int) -> Iterator[Answered]:
+    async def answer_awaiting(self, requests: Sequence[Request], *, now_ms: int) -> list[Answered]:
+        """Return the same, with the scores of servers, which are waited for no longer than the requests have time."""
+        if self._served.executor is None:
+            return self._unavailable(requests)
+        try:
+            opened = self._open(self._served.executor, requests, now_ms)
+            left_ms = opened.until_ms - monotonic_ms()
+            await self._remotes.ask(opened.turn, opened.turn.calls(), left_ms=left_ms)
+            return self._answers(opened)
+        except Exception as error:  # noqa: BLE001  # the reply boundary, as above
+            if len(requests) == 1:
+                return [self._broken(requests[0], error)]
+            return [answer for request in requests for answer in await self.answer_awaiting([request], now_ms=now_ms)]
+
+    def observe(self, answers: Sequence[Answered]) -> list[Prediction]:
+        """Score the shadows of answers that are out, while their requests last; return what is to be logged."""
+        observed: list[Prediction] = []
+        for opened, batch, given in turns(answers):
+            seen = opened.executor.observe(opened.turn, batch, until_ms=opened.until_ms)
+            self._served.note(seen.failures[len(batch.failures) :])
+            observed += predictions(self._model.key, opened, seen, given)
+        return observed
+
+    async def observe_awaiting(self, answers: Sequence[Answered]) -> list[Prediction]:
+        """Do the same, with the shadows that are on servers."""
+        for opened, _, _ in turns(answers):
+            left_ms = opened.until_ms - monotonic_ms()
+            await self._remotes.ask(opened.turn, opened.turn.shadow_calls(), left_ms=left_ms)
+        return self.observe(answers)
+
+    def _broken(self, request: Request, error: Exception) -> Answered:
+        logger.error("could not answer: %s", request.request_id, exc_info=error)
+        return failed(request, Reason.INTERNAL, type(error).__name__)
+
+    def _unavailable(self, requests: Sequence[Request]) -> list[Answered]:
+        problem = f"no release of {self._model.key} is in force"
+        return [failed(request, Reason.MODEL_UNAVAILABLE, problem) for request in requests]
+
+    def _open(self, executor: Executor, requests: Sequence[Request], now_ms: int) -> Opened:
+        """Read the features and begin the turn. From here on nothing that is swapped touches these requests."""
         started_ms = monotonic_ms()
+        least_ms = min(request.remaining_ms(now_ms) for request in requests)
         known = self._read(requests, now_ms)
         read_ms = monotonic_ms() - started_ms
         vectors = [self._layout.vector(each.row) for each in known]
-        least_ms = min(request.remaining_ms(now_ms) for request in requests)
-        scored = self._score(executor, vectors, until_ms=started_ms + least_ms)
-        for request, each, vector, (batch, index) in zip(requests, known, vectors, scored, strict=True):
-            timings = Timings(
-                queue_ms=float(now_ms - request.appended_ms),
-                read_ms=round(read_ms, 3),
-                predict_ms=round(batch.predict_ms, 3),
-            )
-            yield self._answered(request, each, vector, _Turn(batch, index, executor.route.champion, timings))
+        turn = executor.begin(vectors, self._arms(executor.route, requests))
+        release = self._served.release
+        return Opened(
+            executor,
+            release,
+            requests,
+            known,
+            turn,
+            now_ms,
+            read_ms,
+            started_ms + least_ms,
+            self._model.fresh_within_ms,
+        )
 
-    def _read(self, requests: Sequence[Request], now_ms: int) -> list[_Known]:
+    def _arms(self, route: RouteDefinition, requests: Sequence[Request]) -> list[Arm]:
+        """Return who is to answer each request; nothing where the champion answers all."""
+        if route.canary is None and not route.weights:
+            return []
+        key = self._model.key
+        return [arm_of(route, key, entity=entity_of(request), request_id=request.request_id) for request in requests]
+
+    def _answers(self, opened: Opened) -> list[Answered]:
+        batch = opened.executor.answer(opened.turn)
+        self._served.note(batch.failures)
+        behind: dict[tuple[str | None, str], list[Version]] = {}
+        answers = []
+        for index, (request, outcome) in enumerate(zip(opened.requests, batch.answers, strict=True)):
+            if outcome.score is None or outcome.by is None:
+                # The request itself was valid: a vector that no learner may see is this side's fault.
+                is_missing = outcome.reason == Reason.MODEL_UNAVAILABLE
+                reason = Reason.MODEL_UNAVAILABLE if is_missing else Reason.INTERNAL
+                answers.append(failed(request, reason, outcome.message))
+                continue
+            key = (outcome.by, outcome.role)
+            if key not in behind:
+                behind[key] = versions(batch.behind(outcome))
+            reply = reply_to(opened, index, outcome, behind[key], batch.predict_ms)
+            answers.append(Answered(request, reply, opened, batch, index))
+        return answers
+
+    def _read(self, requests: Sequence[Request], now_ms: int) -> list[Known]:
         budget_ms = max(request.remaining_ms(now_ms) for request in requests)
         until_ms = monotonic_ms() + budget_ms
         found = self._reader.read(
@@ -123,7 +179,7 @@ class ModelAnswers:
             pointers=self._served.pointers,
         )
         if found is None:
-            return [_Known(row_of(_NOTHING, request.inputs, request.at_ms), lost=self._views) for request in requests]
+            return [Known(row_of(_NOTHING, request.inputs, request.at_ms), lost=self._views) for request in requests]
         self._served.follow(found.pointers)
         versions = tuple(view.key for view in found.views)
         if self._model.lookups:
@@ -132,7 +188,7 @@ class ModelAnswers:
 
     def _look_up(
         self, requests: Sequence[Request], served: Sequence[Served], versions: tuple[str, ...], *, until_ms: float
-    ) -> list[_Known]:
+    ) -> list[Known]:
         """Return what is known once the store has told of the entities that served values name."""
         rows = [row_of(each, request.inputs, request.at_ms) for request, each in zip(requests, served, strict=True)]
         question = self._lookups.question(rows)
@@ -146,70 +202,12 @@ class ModelAnswers:
         ]
         return [_known(request, each, versions) for request, each in zip(requests, looked, strict=True)]
 
-    def _score(
-        self, executor: Executor, vectors: list[list[Value]], *, until_ms: float
-    ) -> list[tuple[MicroBatch, int]]:
-        """Return for each vector the scored micro-batch that it was in, and its place there."""
-        batch = executor.score(vectors, until_ms=until_ms)
-        self._served.note(batch.failures)
-        if len(vectors) > 1 and any(failure.role == CHAMPION for failure in batch.failures):
-            # One vector may have made the champion fail for all of them.
-            return [(executor.score([vector], until_ms=until_ms), 0) for vector in vectors]
-        return [(batch, index) for index in range(len(vectors))]
-
-    def _answered(self, request: Request, known: _Known, vector: list[Value], turn: _Turn) -> Answered:
-        batch = turn.batch
-        outcome = batch.answers[turn.index]
-        if outcome.score is None or batch.answered_by is None:
-            # The request itself was valid: a vector that no learner may see is this side's fault.
-            is_missing = outcome.reason == Reason.MODEL_UNAVAILABLE
-            return _failed(request, Reason.MODEL_UNAVAILABLE if is_missing else Reason.INTERNAL, outcome.message)
-        status, reason = _status(known, outcome, is_stale=self._is_stale(request, known))
-        versions = [Version(learner=v.learner, digest=v.digest[:_SHOWN_DIGITS], role=v.role) for v in batch.versions]
-        reply = ScoreReply(
-            request_id=request.request_id,
-            status=status,
-            scores={batch.answered_by: outcome.score},
-            versions=versions,
-            features_as_of=known.as_of_ms,
-            degraded=[*known.lost, *([] if batch.answered_by == turn.champion else [turn.champion])],
-            absent=list(known.absent),
-            views=list(known.versions),
-            reason=reason,
-            timings=turn.timings,
-        )
-        if request.label_key is None:
-            return Answered(request, reply)
-        prediction = Prediction(
-            request_id=request.request_id,
-            model=self._model.key,
-            release=self._served.release,
-            label_key=request.label_key,
-            at_ms=request.at_ms,
-            vector=vector,
-            scores=batch.scores_of(turn.index),
-            versions=versions,
-            champion=batch.answered_by,
-            status=status,
-            positions={view: dict(reached) for view, reached in known.positions.items()},
-            features_as_of=known.as_of_ms,
-            traceparent=request.traceparent,
-        )
-        return Answered(request, reply, prediction)
-
-    def _is_stale(self, request: Request, known: _Known) -> bool:
-        """Return whether the features are further behind the broker's clock than the model's author allows."""
-        limit_ms = self._model.fresh_within_ms
-        if limit_ms is None or not known.versions:
-            return False
-        return known.as_of_ms is None or request.appended_ms - known.as_of_ms > limit_ms
-
 
 _NOTHING = Served({}, {}, None)
 
 
-def _known(request: Request, served: Served, versions: tuple[str, ...], *, lost: tuple[str, ...] = ()) -> _Known:
-    return _Known(
+def _known(request: Request, served: Served, versions: tuple[str, ...], *, lost: tuple[str, ...] = ()) -> Known:
+    return Known(
         row=row_of(served, request.inputs, request.at_ms),
         lost=(*served.unanswerable, *lost),
         absent=served.absent,
@@ -217,16 +215,3 @@ def _known(request: Request, served: Served, versions: tuple[str, ...], *, lost:
         as_of_ms=served.as_of_ms,
         versions=versions,
     )
-
-
-def _status(known: _Known, outcome: Scored, *, is_stale: bool) -> tuple[Status, Reason | None]:
-    if outcome.reason is not None:
-        return Status.DEGRADED, Reason(outcome.reason)
-    if known.lost:
-        return Status.DEGRADED, Reason.FEATURES_UNAVAILABLE
-    return (Status.DEGRADED, Reason.FEATURES_STALE) if is_stale else (Status.OK, None)
-
-
-def _failed(request: Request, reason: Reason, message: str) -> Answered:
-    reply = ScoreReply(request_id=request.request_id, status=Status.ERROR, reason=reason, message=message)
-    return Answered(request, reply)

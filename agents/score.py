@@ -7,17 +7,20 @@ of use. Nothing that one request brings about leaves the role; it becomes that r
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 
-from agents.answer import Answered, ModelAnswers
+from agents.answer import ModelAnswers
+from agents.ask_remotes import RemoteAsker
 from agents.context import RoleContext
 from agents.follow_deployments import DeploymentFollower
 from agents.read_features import GuardedReads
-from agents.serve_model import ServedModel
+from agents.serve_model import ServedModel, monotonic_ms
+from agents.tell_answers import Answered
 from agents.transport import Assigned, CommitPolicy, StartAt, Subscription
 from definitions.declared import AppDefinition, ModelDefinition
 from streams import topics
-from streams.messages import ScoreReply, encode
+from streams.messages import Prediction, ScoreReply, encode
 from streams.records import Partition, RecordBatch
 from streams.request_reply import Reason, Rejection, ReplyTo, Request, Status, Unroutable
 from streams.request_reply.reader import RequestReader
@@ -26,6 +29,9 @@ MICRO_BATCH = 256
 """Requests answered together. Of more, the newest come first: the oldest are the least likely to be in time."""
 
 _NO_REASON = ""
+_LIKE_BUDGETS = 2
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +57,16 @@ class ScoringRole:
         self._follower = DeploymentFollower(served, context)
         self._asked = {
             topics.requests(context.namespace, each.model): self._asked_of(
-                each.model, ModelAnswers(each, reads, app.views)
+                each.model,
+                ModelAnswers(
+                    each, reads, app.views, remotes=RemoteAsker(each.model.name, context.metrics, monotonic_ms)
+                ),
             )
             for each in served
         }
         self._inherited: dict[Partition, int] = {}
+        self._under_way: dict[asyncio.Task[None], Partition] = {}
+        """Micro-batches that wait for a server."""
 
     def subscription(self) -> Subscription:
         """Return what the role reads: the requests of every model."""
@@ -76,7 +87,7 @@ class ScoringRole:
         requests = self._take(asked, batch)
         while requests:
             micro_batch, requests = requests[-MICRO_BATCH:], requests[:-MICRO_BATCH]
-            self._answer(asked, micro_batch)
+            self._answer(asked, micro_batch, batch.partition)
             # Lets replies out, and releases in, between micro-batches.
             await asyncio.sleep(0)
 
@@ -87,10 +98,14 @@ class ScoringRole:
         self._context.metrics.set("undelivered_records", self._producer.failed)
 
     async def close(self, partition: Partition) -> None:
-        """Forget the partition; with the last one, stop following releases."""
+        """Let what waits for a server end, and forget the partition; with the last one, stop following releases."""
+        waiting = [task for task, of in self._under_way.items() if of == partition]
+        await asyncio.gather(*waiting, return_exceptions=True)
         self._inherited.pop(partition, None)
         if not self._inherited:
             await self._follower.stop()
+            for asked in self._asked.values():
+                await asked.answers.close()
 
     def _asked_of(self, model: ModelDefinition, answers: ModelAnswers) -> _Asked:
         namespace = self._context.namespace
@@ -113,17 +128,31 @@ class ScoringRole:
                 self._expire(asked, found, inherited=record.offset() < self._inherited[batch.partition])
         return admitted
 
-    def _answer(self, asked: _Asked, requests: list[Request]) -> None:
+    def _answer(self, asked: _Asked, requests: list[Request], partition: Partition) -> None:
         now_ms = self._context.log.now_ms()
         in_time = [request for request in requests if request.remaining_ms(now_ms) > 0]
         for request in requests:
             if request.remaining_ms(now_ms) <= 0:
                 self._expire(asked, request, inherited=False)
-        if in_time:
+        if in_time and asked.answers.awaits:
+            for group in by_budget(in_time, now_ms):
+                task = asyncio.create_task(self._answer_awaiting(asked, group, now_ms), name="answer-awaiting")
+                self._under_way[task] = partition
+                task.add_done_callback(self._ended)
+        elif in_time:
             answers = asked.answers.answer_many(in_time, now_ms=now_ms)
-            for answer in answers:
-                self._reply(asked, answer.request.reply_to, answer.reply)
-            self._log(asked, answers)
+            self._reply_all(asked, answers)
+            self._log(asked, asked.answers.observe(answers))
+
+    async def _answer_awaiting(self, asked: _Asked, requests: list[Request], now_ms: int) -> None:
+        answers = await asked.answers.answer_awaiting(requests, now_ms=now_ms)
+        self._reply_all(asked, answers)
+        self._log(asked, await asked.answers.observe_awaiting(answers))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._under_way[task]
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("a micro-batch was not logged", exc_info=task.exception())
 
     def _expire(self, asked: _Asked, request: Request, *, inherited: bool) -> None:
         """End a request whose time is over; one that lay there when the partition came is only counted."""
@@ -139,18 +168,35 @@ class ScoringRole:
         )
         self._count(asked, reply.status, reply.reason or _NO_REASON)
 
-    def _log(self, asked: _Asked, answers: list[Answered]) -> None:
+    def _reply_all(self, asked: _Asked, answers: list[Answered]) -> None:
+        for answer in answers:
+            self._reply(asked, answer.request.reply_to, answer.reply)
         now_ms = self._context.log.now_ms()
-        logged = 0
         for answer in answers:
             seconds = (now_ms - answer.request.appended_ms) / 1_000
             self._context.metrics.observe("request_seconds", seconds, model=asked.name)
-            prediction = answer.prediction
-            if prediction is not None and prediction.label_key is not None:
-                self._producer.send(asked.outcomes, encode(prediction), key=prediction.label_key.encode())
-                logged += 1
-        if logged:
-            self._context.metrics.count("predictions_logged_total", logged, model=asked.name)
+
+    def _log(self, asked: _Asked, predictions: list[Prediction]) -> None:
+        for prediction in predictions:
+            key = (prediction.label_key or "").encode()
+            self._producer.send(asked.outcomes, encode(prediction), key=key)
+        if predictions:
+            self._context.metrics.count("predictions_logged_total", len(predictions), model=asked.name)
 
     def _count(self, asked: _Asked, status: str, reason: str) -> None:
         self._context.metrics.count("requests_total", model=asked.name, status=status, reason=reason)
+
+
+def by_budget(requests: list[Request], now_ms: int) -> list[list[Request]]:
+    """Return the requests in groups in which nobody has more than twice as much time left as another.
+
+    A server is asked once for a group and waited for as long as the first of it has time: who has next to none must not
+    cut short those who have.
+    """
+    groups: list[list[Request]] = []
+    for request in sorted(requests, key=lambda each: each.deadline_ms):
+        if groups and request.remaining_ms(now_ms) <= _LIKE_BUDGETS * groups[-1][0].remaining_ms(now_ms):
+            groups[-1].append(request)
+        else:
+            groups.append([request])
+    return groups

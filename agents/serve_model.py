@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from agents.context import RoleContext
 from definitions.declared import ModelDefinition, RouteDefinition
 from definitions.errors import HeadraceError
+from definitions.routes import misrouted
 from online_models import releases
 from online_models.errors import ArtefactRefused
 from online_models.executor import Executor, Failure
@@ -57,7 +58,7 @@ class ServedModel:
             release = await asyncio.to_thread(
                 releases.load, deployment.release, self._context.artefacts.get, self.model
             )
-            executor = self._executor(release, RouteDefinition(deployment.champion, tuple(deployment.shadow)))
+            executor = self._executor(release, deployment.route)
         except HeadraceError as error:
             self._count("release", "refused")
             logger.warning("kept the release in force: %s: %s", self.model.key, error)
@@ -118,14 +119,12 @@ class ServedModel:
         self._context.metrics.count("model_loads_total", model=self.model.name, learner=learner, result=result)
 
     def _executor(self, release: releases.Release, route: RouteDefinition) -> Executor:
-        unknown = [learner for learner in (route.champion, *route.shadow) if learner not in release.scorers]
-        if unknown:
-            raise ArtefactRefused(
-                f"cannot put release in force: {release.digest[:12]}: expected learners of {sorted(release.scorers)}, "
-                f"got {unknown}"
-            )
+        problem = misrouted(route, self.model.learners)
+        if problem is not None:
+            expected, got, mend = problem
+            text = f"cannot put release in force: {release.digest[:12]}: expected {expected}, got {got}"
+            raise ArtefactRefused(f"{text}; {mend}" if mend else text)
         executor = Executor(self.model, clock=monotonic_ms)
         executor.follow(route)
-        for learner, scorer in release.scorers.items():
-            executor.put(learner, scorer)
+        executor.put_all(release.line_up)
         return executor

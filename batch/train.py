@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from batch.bring_learner import Trained, bring
 from batch.build_training_set import Question, TrainingSet, build_training_set
 from batch.context import JobContext, Tell, tell_nobody
 from batch.errors import TrainingRefused
 from batch.train_offline_model import require_enough, train_offline
 from batch.warm_start import WarmStart, cut_at_end, warm_start
-from batch.write_release import Trained, write_release
-from definitions.declared import ModelDefinition
+from batch.write_release import write_release
+from definitions.declared import LearnerDefinition, ModelDefinition
 from definitions.encoder import Encoder
-from online_models.learners.restoring import ONLINE
+from online_models.learners.restoring import OFFLINE, ONLINE
 from online_models.snapshots import digest_of
 from streams import store, topics
 from streams.messages import Deployment
@@ -63,11 +64,12 @@ def train(
         if learner.kind == ONLINE:
             started[name] = _warm_started(name, model, training, encoder, context=context, tell=tell)
             trained[name] = Trained(started[name].data, started[name].measures)
-        else:
+        elif learner.kind == OFFLINE:
             tell(f"training of {name}", 0, 1)
-            offline = train_offline(learner, encoder, training)
-            trained[name] = Trained(offline.data, offline.measures)
+            trained[name] = _offline(learner, encoder, training)
             tell(f"training of {name}", 1, 1)
+        else:
+            trained[name] = bring(learner, encoder, training)
     tell("release", 0, 1)
     release = write_release(
         model, training, encoder=encoder, trained=trained, artefacts=context.artefacts, now_ms=now_ms
@@ -89,11 +91,13 @@ def pointer_name(model: ModelDefinition, learner: str) -> str:
     return f"model.{model.key}.{learner}"
 
 
+def _offline(learner: LearnerDefinition, encoder: Encoder, training: TrainingSet) -> Trained:
+    offline = train_offline(learner, encoder, training)
+    return Trained(offline.data, offline.measures)
+
+
 def _deployment(model: ModelDefinition, release: str, now_ms: int) -> Deployment:
-    route = model.route
-    return Deployment(
-        model=model.name, release=release, champion=route.champion, shadow=list(route.shadow), at_ms=now_ms
-    )
+    return Deployment.of(model.name, release, model.route, at_ms=now_ms)
 
 
 def _warm_started(

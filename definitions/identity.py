@@ -5,8 +5,9 @@ event, ``by``, whether it is rekeyed, and per aggregate its kind, field, filter,
 with the versions of the engine and of the cells' bytes. Owner, text, tags, names of aggregates, expressions of
 features, and what requests call the entity are outside it: changing those needs no new version. The name of an event is
 inside only where a view has several sources: it tells their state apart.
-A model's digest covers its vector, with every expression and lookup behind it, its label and its learners; its route is
-outside, because a route moves by itself. Units are outside both: they are for people and for checks.
+A model's digest covers its vector, with every expression and lookup behind it, its label and its learners, a Python
+function by its code. Outside are where a file or a server is found, and the route, because a route moves by itself.
+Units are outside both: they are for people and for checks.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from definitions.declared import (
     Field,
     Input,
     LabelDefinition,
+    LearnerDefinition,
     ModelDefinition,
     Source,
     ViewDefinition,
@@ -70,9 +72,7 @@ def canonical_model(model: ModelDefinition) -> Canonical:
     return {
         "inputs": [_input(model, each) for each in model.inputs],
         "label": None if model.label is None else _label(model.label),
-        "learners": {
-            name: {"kind": each.kind, "parameters": dict(each.parameters)} for name, each in model.learners.items()
-        },
+        "learners": {name: _learner(each) for name, each in model.learners.items()},
     }
 
 
@@ -137,6 +137,11 @@ def _event(event: EventDefinition, used: set[str]) -> Canonical:
             each.name: [str(each.type), each.nullable, *_length(each)] for each in event.fields if each.name in used
         },
     }
+
+
+def _learner(learner: LearnerDefinition) -> Canonical:
+    canonical: Canonical = {"kind": learner.kind, "parameters": dict(learner.parameters)}
+    return {**canonical, "members": dict(learner.members)} if learner.members else canonical
 
 
 def _input(model: ModelDefinition, each: Input) -> Canonical:

@@ -1,54 +1,66 @@
-"""The algorithms that authors name in a model: ``hr.river(...)``, ``hr.xgboost(...)``, and the route among them."""
+"""The algorithms that authors name in a model: ``hr.river(...)``, ``hr.xgboost(...)`` and the other kinds of learners.
+
+Some are learned here (``river``, ``xgboost``), some are brought along (``onnx``, ``python``), some are elsewhere
+(``open_inference``, ``tensorflow_serving``), and an ``ensemble`` combines the scores of others.
+"""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from definitions.declared import LearnerDefinition, RouteDefinition
-from definitions.declaring import Declaring, author_line
-from definitions.values import Scalar, shown
+from definitions.declared import LearnerDefinition
+from definitions.declaring import Declaring, author_frame, author_line, listed
+from definitions.functions import Untold, code_digest
+from definitions.values import Scalar, parse_span, shown
+
+RIVER = "river"
+XGBOOST = "xgboost"
+PYTHON = "python"
+ONNX = "onnx"
+ENSEMBLE = "ensemble"
+OPEN_INFERENCE = "open_inference"
+TENSORFLOW_SERVING = "tensorflow_serving"
+REMOTE = frozenset({OPEN_INFERENCE, TENSORFLOW_SERVING})
+
+CONSTANT = "constant"
+"""The name under which a route's constant answers: no learner may have it."""
+
+ROWS, COLUMNS, MATRIX = "rows", "columns", "matrix"
+MEAN, LOGIT = "mean", "logit"
+DEFAULT_PATIENCE = "100ms"
+
+_URL = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
 
 
 class Learner:
     """An algorithm, before the attribute that holds it names it."""
 
-    __slots__ = ("_factory", "_parameters", "kind", "where")
+    __slots__ = ("_definition", "kind", "where")
 
-    def __init__(
-        self,
-        kind: str,
-        *,
-        factory: Callable[[], object] | None = None,
-        parameters: Mapping[str, Scalar] | None = None,
-    ) -> None:
-        self.kind = kind
-        self.where = author_line()
-        self._factory = factory
-        self._parameters = dict(parameters or {})
+    def __init__(self, definition: LearnerDefinition, where: str = "") -> None:
+        self.kind = definition.kind
+        self.where = where or author_line()
+        self._definition = definition
 
     def __repr__(self) -> str:
         return f"hr.{self.kind}(…)"
 
     def definition(self, name: str) -> LearnerDefinition:
         """Return the learner as data, under the name of its attribute."""
-        return LearnerDefinition(name, self.kind, self._factory, self._parameters)
-
-
-class Route:
-    """Which learner answers (``champion``), and which are scored beside it without being answered (``shadow``)."""
-
-    __slots__ = ("definition", "where")
-
-    def __init__(self, *, champion: str = "", shadow: Sequence[str] = ()) -> None:
-        self.where = author_line()
-        declaring = Declaring("route", self.where)
-        if not isinstance(champion, str) or not champion:
-            raise declaring.refusal("champion= to name a learner", shown(champion), 'write champion="offline"')
-        shadows = declaring.texts(shadow, "shadow")
-        if len({champion, *shadows}) < 1 + len(shadows):
-            raise declaring.refusal("each learner once", f"champion {champion!r}, shadow {list(shadows)}")
-        self.definition = RouteDefinition(champion, shadows)
+        given = self._definition
+        return LearnerDefinition(
+            name,
+            given.kind,
+            given.factory,
+            given.parameters,
+            function=given.function,
+            members=given.members,
+            place=given.place,
+            patience_ms=given.patience_ms,
+        )
 
 
 def river(factory: Callable[[], object]) -> Learner:
@@ -59,8 +71,8 @@ def river(factory: Callable[[], object]) -> Learner:
     """
     if not callable(factory):
         mend = "write hr.river(lambda: …)"
-        raise Declaring("learner", author_line()).refusal("a function that builds an estimator", shown(factory), mend)
-    return Learner("river", factory=factory)
+        raise _declaring().refusal("a function that builds an estimator", shown(factory), mend)
+    return Learner(LearnerDefinition("", RIVER, factory))
 
 
 def xgboost(**parameters: Scalar) -> Learner:
@@ -70,6 +82,139 @@ def xgboost(**parameters: Scalar) -> Learner:
             value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and not math.isnan(value))
         )
         if not plain:
-            declaring = Declaring("learner", author_line())
-            raise declaring.refusal(f"parameter {name} to be a number, a text, a bool or None", shown(value))
-    return Learner("xgboost", parameters=parameters)
+            raise _declaring().refusal(f"parameter {name} to be a number, a text, a bool or None", shown(value))
+    return Learner(LearnerDefinition("", XGBOOST, parameters=dict(parameters)))
+
+
+def python(function: Callable[..., object], *, on: str = ROWS) -> Learner:
+    """Score with a function of your own: rules, a formula, a model of another library.
+
+    ``on="rows"``: called with one vector as a mapping from the input's name to its value, returns its score.
+    ``on="columns"``: called with a mapping from name to the list of values of a micro-batch, returns as many scores.
+    A missing value is None. The release names the function by a digest of its code: the same function has to be there
+    where it scores. It runs in the process that answers, so it must be quick and must not wait for anything.
+    """
+    declaring = _declaring()
+    try:
+        digest = code_digest(function)
+    except Untold as untold:
+        mend = "bring models as hr.onnx(…), and read plain values, functions and modules"
+        raise declaring.refusal("a function that reads what a digest can tell", str(untold), mend) from untold
+    parameters: dict[str, Scalar] = {"code": digest, "on": _one_of(declaring, "on", on, (ROWS, COLUMNS))}
+    return Learner(LearnerDefinition("", PYTHON, parameters=parameters, function=function))
+
+
+def onnx(path: str, *, output: str = "") -> Learner:
+    """Score with a model in ONNX format, trained elsewhere. Needs the extra ``headrace[onnx]``.
+
+    ``path`` is relative to the file that declares it; the bytes become part of the release when `headrace batch train`
+    makes one, and the file is not needed where it is served. A model with one input gets the encoder's matrix (float32;
+    missing: NaN); one with several gets an input per name, numbers as float32 and categories as text (missing: ""). The
+    score is ``output``, or the only float output: one number a row, or the last of several (the probability of True).
+    """
+    declaring = _declaring()
+    if not isinstance(path, str) or not path:
+        raise declaring.refusal("the path of an ONNX file", shown(path), 'write hr.onnx("model.onnx")')
+    place = Path(author_frame().f_code.co_filename).parent / path
+    parameters: dict[str, Scalar] = {"output": declaring.text(output, "output")}
+    return Learner(LearnerDefinition("", ONNX, parameters=parameters, place=str(place)))
+
+
+def ensemble(*members: str, weights: Sequence[float] = (), by: str = MEAN) -> Learner:
+    """Combine the scores of other learners of the model: their weighted mean, or that of their log-odds.
+
+    ``hr.ensemble("offline", "online", weights=(2, 1), by="logit")``. Where one member has no score, it has none.
+    """
+    declaring = _declaring()
+    if len(members) < 2 or not all(isinstance(each, str) for each in members):  # noqa: PLR2004  # two are company
+        raise declaring.refusal("the names of at least two learners", shown(list(members)))
+    if len(set(members)) < len(members):
+        raise declaring.refusal("each learner once", shown(list(members)))
+    given = tuple(weights) or (1.0,) * len(members)
+    if len(given) != len(members) or not all(_is_number(each) and each > 0 for each in given):
+        raise declaring.refusal(f"weights= to be {len(members)} numbers above 0", shown(list(given)))
+    parameters: dict[str, Scalar] = {"by": _one_of(declaring, "by", by, (MEAN, LOGIT))}
+    shares = {name: float(weight) for name, weight in zip(members, given, strict=True)}
+    return Learner(LearnerDefinition("", ENSEMBLE, parameters=parameters, members=shares))
+
+
+def open_inference(  # noqa: PLR0913  # one keyword for each thing that the protocol names
+    url: str,
+    *,
+    model: str,
+    missing: float,
+    version: str = "",
+    on: str = MATRIX,
+    input: str = "input-0",  # noqa: A002  # the protocol's word
+    output: str = "",
+    timeout: str = DEFAULT_PATIENCE,
+) -> Learner:
+    """Score with a model on a server that speaks the Open Inference Protocol v2 over HTTP (KServe, Triton, MLServer).
+
+    ``url`` is the server's root. ``on="matrix"``: one FP32 tensor called ``input``, the encoder's columns;
+    ``on="columns"``: a tensor per input of the model, numbers as FP32 and categories as BYTES. JSON has no NaN: a value
+    that is missing goes as the number ``missing``, a category as "". ``output`` names the tensor of scores where there
+    are several. Waits ``timeout`` at most, less where the request has less left.
+    """
+    declaring = _declaring()
+    more = {"input": declaring.text(input, "input"), "output": declaring.text(output, "output")}
+    parameters = {**_remote(declaring, model, version, missing, on), **more}
+    return _placed(declaring, OPEN_INFERENCE, url, parameters, timeout)
+
+
+def tensorflow_serving(  # noqa: PLR0913  # one keyword for each thing that the protocol names
+    url: str,
+    *,
+    model: str,
+    missing: float,
+    version: str = "",
+    on: str = MATRIX,
+    signature: str = "",
+    output: str = "",
+    timeout: str = DEFAULT_PATIENCE,
+) -> Learner:
+    """Score with a model on TensorFlow Serving, over its REST interface.
+
+    ``url`` is the server's root. ``on="matrix"``: each instance is a list, the encoder's columns; ``on="columns"``: an
+    object with a value per input of the model. A value that is missing goes as the number ``missing``, a category as
+    "". ``output`` names the tensor of scores where there are several. Waits ``timeout`` at most, less where the request
+    has less left.
+    """
+    declaring = _declaring()
+    more = {"signature": declaring.text(signature, "signature"), "output": declaring.text(output, "output")}
+    parameters = {**_remote(declaring, model, version, missing, on), **more}
+    return _placed(declaring, TENSORFLOW_SERVING, url, parameters, timeout)
+
+
+def _declaring() -> Declaring:
+    return Declaring("learner", author_line())
+
+
+def _remote(declaring: Declaring, model: str, version: str, missing: float, on: str) -> Mapping[str, Scalar]:
+    if not declaring.text(model, "model"):
+        raise declaring.refusal("model= to name a model of the server", shown(model))
+    if not _is_number(missing):
+        raise declaring.refusal("missing= to be the number that stands for no value", shown(missing))
+    return {
+        "model": model,
+        "version": declaring.text(version, "version"),
+        "missing": float(missing),
+        "on": _one_of(declaring, "on", on, (MATRIX, COLUMNS)),
+    }
+
+
+def _placed(declaring: Declaring, kind: str, url: str, parameters: Mapping[str, Scalar], timeout: str) -> Learner:
+    if not isinstance(url, str) or _URL.fullmatch(url) is None:
+        raise declaring.refusal("the URL of a server", shown(url), 'write "http://host:port"')
+    patience_ms = parse_span(timeout, where=declaring.where)
+    return Learner(LearnerDefinition("", kind, parameters=parameters, place=url.rstrip("/"), patience_ms=patience_ms))
+
+
+def _one_of(declaring: Declaring, keyword_name: str, value: str, known: Sequence[str]) -> str:
+    if value not in known:
+        raise declaring.refusal(f"{keyword_name}= to be {listed(known)}", shown(value))
+    return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

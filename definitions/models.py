@@ -13,7 +13,8 @@ from definitions.features import Features
 from definitions.identity import model_digest
 from definitions.inputs import Vector
 from definitions.labels import Label
-from definitions.learners import Learner, Route
+from definitions.learners import CONSTANT, Learner
+from definitions.routes import Route, misrouted
 from definitions.terms import Term
 from definitions.times import time_zone
 from definitions.values import parse_span, shown
@@ -114,27 +115,44 @@ def _pinned(declaring: Declaring, pins: object, views: Sequence[ViewDefinition])
 
 def _learners(declaring: Declaring, attributes: Mapping[str, object]) -> dict[str, LearnerDefinition]:
     learners: dict[str, LearnerDefinition] = {}
+    wheres: dict[str, str] = {}
     for name, value in attributes.items():
         if name in _OWN_NAMES:
             raise declaring.refusal(f"a name other than {name}", "an attribute of that name", "it is taken by hr.Model")
         if isinstance(value, Learner) and name not in _PARTS:
+            if name == CONSTANT:
+                raise declaring.refusal(f"a name other than {name}", "a learner of that name", where=value.where)
             learners[declaring.name(name, where=value.where)] = value.definition(name)
+            wheres[name] = value.where
         elif name not in _PARTS:
             expected = f"attributes {', '.join(_PARTS)} and learners"
             raise declaring.refusal(expected, f"{name} = {shown(value)}", near(name, _PARTS) or f"or name it _{name}")
     if not learners:
         raise declaring.refusal("at least one learner", "none", "write online = hr.river(…) or offline = hr.xgboost(…)")
+    for learner in learners.values():
+        _check_members(declaring, learner, learners, wheres[learner.name])
     return learners
 
 
-def _route(declaring: Declaring, route: object, learners: Mapping[str, object]) -> RouteDefinition:
+def _check_members(
+    declaring: Declaring, ensemble: LearnerDefinition, learners: Mapping[str, LearnerDefinition], where: str
+) -> None:
+    """Refuse an ensemble of learners that are not there, or that are ensembles themselves."""
+    single = [name for name, each in learners.items() if not each.members]
+    for name in ensemble.members:
+        if name not in single:
+            raise declaring.refusal(
+                f"{ensemble.name} to combine {listed(single)}", repr(name), near(name, single), where=where
+            )
+
+
+def _route(declaring: Declaring, route: object, learners: Mapping[str, LearnerDefinition]) -> RouteDefinition:
     if not isinstance(route, Route):
         got = "none" if route is None else shown(route)
         raise declaring.refusal("route to say who answers", got, f'write hr.Route(champion="{next(iter(learners))}")')
-    for name in (route.definition.champion, *route.definition.shadow):
-        if name not in learners:
-            mend = near(name, learners)
-            raise declaring.refusal(f"route to name {listed(learners)}", repr(name), mend, where=route.where)
+    problem = misrouted(route.definition, learners)
+    if problem is not None:
+        raise declaring.refusal(*problem, where=route.where)
     return route.definition
 
 

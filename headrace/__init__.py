@@ -35,8 +35,9 @@ from definitions.events import Event
 from definitions.features import Features
 from definitions.inputs import lookup, named, request
 from definitions.labels import Label
-from definitions.learners import Route, river, xgboost
+from definitions.learners import ensemble, onnx, open_inference, python, river, tensorflow_serving, xgboost
 from definitions.models import Model
+from definitions.routes import Route
 from definitions.times import asked_at, hour, weekday
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ __all__ = [
     "decayed_count",
     "decayed_mean",
     "distinct",
+    "ensemble",
     "first",
     "hour",
     "last",
@@ -69,12 +71,16 @@ __all__ = [
     "mean",
     "min",
     "named",
+    "onnx",
+    "open_inference",
+    "python",
     "quantile",
     "ratio",
     "request",
     "river",
     "std",
     "sum",
+    "tensorflow_serving",
     "top_k",
     "variance",
     "weekday",

@@ -6,6 +6,7 @@
     └── OnlineModelsError
         ├── LabelRefused      a label that a learner cannot learn
         ├── LearnerUnusable   a declared learner that cannot be built, saved or asked
+        ├── AnswerUnreadable  a server's answer that holds no scores
         └── ArtefactRefused   bytes of a snapshot, model, baseline or release that are not loaded
 """
 
@@ -24,6 +25,10 @@ class LabelRefused(OnlineModelsError):  # noqa: N818  # a state of the world, as
 
 class LearnerUnusable(OnlineModelsError):  # noqa: N818
     """A declared learner cannot be built, saved or asked for a score."""
+
+
+class AnswerUnreadable(OnlineModelsError):  # noqa: N818
+    """A server's answer that is not one score per vector, each of them finite."""
 
 
 class ArtefactRefused(OnlineModelsError):  # noqa: N818

@@ -1,96 +1,82 @@
-"""The executor: a model's trained versions by their place in the route, and a micro-batch scored by them.
+"""The executor: a model's trained versions by their place in the route, and micro-batches scored by them.
 
-Pure and synchronous. The champion is asked first; a shadow costs no caller an answer, whatever it does. Learners are
-swapped between micro-batches, so one answer names exactly one trained version of each.
+Pure and synchronous. A `online_models.turns.Turn` answers first and observes afterwards; what has to be asked of a
+server is asked by whoever can wait. Learners are swapped between turns, so one answer names exactly one trained version
+of each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from definitions.declared import ModelDefinition, RouteDefinition
 from definitions.encoder import Encoder, Vector
 from definitions.errors import VectorError
+from definitions.routes import named_in
 from online_models.learners import Scorer
+from online_models.learners.restoring import LineUp
+from online_models.routing import CHAMPION, Arm
+from online_models.turns import MEMBER, SHADOW, Call, Failure, Scored, TrainedVersion, Turn
 
-CHAMPION = "champion"
-SHADOW = "shadow"
+__all__ = ["CHAMPION", "SHADOW", "Call", "Executor", "Failure", "MicroBatch", "Scored", "TrainedVersion", "Turn"]
 
 Clock = Callable[[], float]
 """Monotonic milliseconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainedVersion:
-    """A trained version that took part in a micro-batch: ``digest`` names its artefact, ``role`` its place."""
-
-    learner: str
-    digest: str
-    role: str
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A learner that gave no scores for a micro-batch, and why. For metrics and logs, never for callers."""
-
-    learner: str
-    role: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """One vector's outcome: ``score`` is the answer. A reason with a score means degraded, without one no answer."""
-
-    score: float | None
-    reason: str | None = None
-    """None, ``invalid``, ``model_unavailable`` or ``internal``: the reasons of DESIGN 7."""
-    message: str = ""
+_Kind = TypeVar("_Kind")
 
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """A scored micro-batch: one outcome per vector, and what all of them have in common."""
+    """A scored micro-batch: one outcome per vector, and what its turn knows of all of them."""
 
     answers: tuple[Scored, ...]
-    answered_by: str | None
-    """The learner whose score is the answer: the champion, or another of its route in its place."""
-    scores: Mapping[str, Sequence[float | None]]
-    """Learner to its score of each vector, None for a vector that was refused. Shadows are in it."""
-    versions: tuple[TrainedVersion, ...]
+    turn: Turn
     failures: tuple[Failure, ...] = ()
     predict_ms: float = 0.0
+    """Time the answers took. Shadows are not in it."""
+
+    @property
+    def scores(self) -> Mapping[str, Sequence[float | None]]:
+        """Learner to its score of each vector, None for one that it has not scored. Shadows too, once observed."""
+        return self.turn.scores
+
+    @property
+    def versions(self) -> tuple[TrainedVersion, ...]:
+        """The trained versions of every learner that scored, in the order in which they were asked."""
+        return tuple(self._version(name, self.turn.roles[name]) for name in self.turn.scores)
+
+    @property
+    def answered_by(self) -> str | None:
+        """The learner that answered the first vector that has an answer."""
+        return next((each.by for each in self.answers if each.by is not None), None)
 
     def scores_of(self, index: int) -> dict[str, float]:
         """Return the scores of one vector by learner, without those that it did not get."""
         given = ((learner, scores[index]) for learner, scores in self.scores.items())
         return {learner: score for learner, score in given if score is not None}
 
+    def versions_of(self, index: int) -> list[TrainedVersion]:
+        """Return the trained versions that scored one vector, the one that answered under the role it answered in."""
+        answer, roles = self.answers[index], self.turn.roles
+        return [
+            self._version(name, answer.role if name == answer.by else roles[name])
+            for name, scores in self.turn.scores.items()
+            if scores[index] is not None
+        ]
 
-@dataclass(slots=True)
-class _Round:
-    """What is gathered while the learners of one micro-batch are asked in turn."""
+    def behind(self, answer: Scored) -> list[TrainedVersion]:
+        """Return the trained versions of an answer: the learner's, those of its members, and the shadows' beside it."""
+        combiner = self.turn.line_up.combiners.get(answer.by or "")
+        roles = {answer.by or "": answer.role}
+        roles |= dict.fromkeys(() if combiner is None else combiner.members, MEMBER)
+        for shadow in self.turn.route.shadow:
+            roles.setdefault(shadow, SHADOW)
+        return [self._version(name, role) for name, role in roles.items() if name in self.turn.line_up]
 
-    usable: list[int]
-    vectors: list[Vector]
-    size: int
-    scores: dict[str, list[float | None]] = field(default_factory=dict)
-    versions: list[TrainedVersion] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-
-    def ask(self, scorer: Scorer, role: str) -> bool:
-        """Ask a learner for all usable vectors; return whether it scored them."""
-        placed: list[float | None] = [None] * self.size
-        try:
-            for index, score in zip(self.usable, scorer.score_many(self.vectors), strict=True):
-                placed[index] = score
-        except Exception as error:  # noqa: BLE001  # an author's estimator may raise anything; a reply must still end
-            self.failures.append(Failure(scorer.name, role, f"{type(error).__name__}: {error}"))
-            return False
-        self.scores[scorer.name] = placed
-        self.versions.append(TrainedVersion(scorer.name, scorer.digest, role))
-        return True
+    def _version(self, learner: str, role: str) -> TrainedVersion:
+        return TrainedVersion(learner, self.turn.line_up.digest(learner) or "", role)
 
 
 class Executor:
@@ -104,79 +90,72 @@ class Executor:
 
     def __init__(self, model: ModelDefinition, *, clock: Clock) -> None:
         self.route = model.route
+        self.line_up = LineUp()
         self._check = Encoder(model.inputs).check
         self._clock = clock
-        self._scorers: dict[str, Scorer] = {}
+
+    @property
+    def awaits(self) -> bool:
+        """Whether a learner of the route has to be asked: then a turn is more than one step."""
+        remotes, combiners = self.line_up.remotes, self.line_up.combiners
+        if not remotes:
+            return False
+        members = (member for name in named_in(self.route) if name in combiners for member in combiners[name].members)
+        return any(name in remotes for name in (*named_in(self.route), *members))
 
     def put(self, learner: str, scorer: Scorer) -> None:
-        """Serve a trained version from the next micro-batch on, in place of the one before."""
-        self._scorers[learner] = scorer
+        """Serve a trained version from the next turn on, in place of the one before."""
+        self.line_up = replace(self.line_up, scorers={**self.line_up.scorers, learner: scorer})
+
+    def put_all(self, line_up: LineUp) -> None:
+        """Serve these learners and no others from the next turn on."""
+        self.line_up = line_up
 
     def drop(self, learner: str) -> None:
-        """Serve without a learner from the next micro-batch on."""
-        self._scorers.pop(learner, None)
+        """Serve without a learner from the next turn on."""
+        self.line_up = LineUp(
+            _without(learner, self.line_up.scorers),
+            _without(learner, self.line_up.combiners),
+            _without(learner, self.line_up.remotes),
+        )
 
     def follow(self, route: RouteDefinition) -> None:
-        """Take another route from the next micro-batch on: who answers and who is scored beside."""
+        """Take another route from the next turn on: who answers and who is scored beside."""
         self.route = route
 
     def digest(self, learner: str) -> str | None:
         """Return the digest of the trained version in force, None where there is none."""
-        scorer = self._scorers.get(learner)
-        return None if scorer is None else scorer.digest
+        return self.line_up.digest(learner)
+
+    def begin(self, vectors: Sequence[Vector], arms: Sequence[Arm] = ()) -> Turn:
+        """Begin a turn with the learners and the route in force. Nothing is scored yet.
+
+        Args:
+            vectors: of the micro-batch.
+            arms: who is to answer each of them; empty where the champion is, for all.
+        """
+        refused = {index: message for index, vector in enumerate(vectors) if (message := self._refusal(vector))}
+        return Turn(self.route, self.line_up, vectors, arms, refused)
+
+    def answer(self, turn: Turn) -> MicroBatch:
+        """Score what the answers need. Never raises for what a learner does."""
+        started_ms = self._clock()
+        answers = tuple(turn.answer())
+        return MicroBatch(answers, turn, tuple(turn.failures), self._clock() - started_ms)
+
+    def observe(self, turn: Turn, answered: MicroBatch, *, until_ms: float = float("inf")) -> MicroBatch:
+        """Score the shadows, while the clock is before ``until_ms``; return the micro-batch with their scores."""
+        turn.observe(clock=self._clock, until_ms=until_ms)
+        return MicroBatch(answered.answers, turn, tuple(turn.failures), answered.predict_ms)
 
     def score(self, vectors: Sequence[Vector], *, until_ms: float = float("inf")) -> MicroBatch:
-        """Score a micro-batch: the champion's answers first, then the shadows while the clock is before ``until_ms``.
+        """Answer and observe a micro-batch in one go: the champion's answers first, then the shadows.
 
-        Where the champion is not there or fails, the first learner of the route that scores answers in its place, and
-        the answer counts as degraded. Never raises for what a learner does.
+        Where the champion is not there or fails, the route's fallback answers in its place, without one the first
+        shadow that scores, and the answer counts as degraded. A learner on a server is not asked.
         """
-        started_ms = self._clock()
-        refused = {index: message for index, vector in enumerate(vectors) if (message := self._refusal(vector))}
-        usable = [index for index in range(len(vectors)) if index not in refused]
-        asked = _Round(usable, [vectors[index] for index in usable], len(vectors))
-        answered_by = self._answer(asked)
-        self._observe(asked, answered_by, until_ms)
-        return MicroBatch(
-            answers=tuple(self._outcome(index, asked, answered_by, refused) for index in range(len(vectors))),
-            answered_by=answered_by,
-            scores=asked.scores,
-            versions=tuple(asked.versions),
-            failures=tuple(asked.failures),
-            predict_ms=self._clock() - started_ms,
-        )
-
-    def _answer(self, asked: _Round) -> str | None:
-        """Ask the champion, then the others of its route, until one has scored; return its name."""
-        for learner in (self.route.champion, *self.route.shadow):
-            scorer = self._scorers.get(learner)
-            if scorer is None:
-                continue
-            if asked.ask(scorer, CHAMPION if learner == self.route.champion else SHADOW):
-                return learner
-        return None
-
-    def _observe(self, asked: _Round, answered_by: str | None, until_ms: float) -> None:
-        """Ask the shadows that were not asked yet, while there is time."""
-        tried = {failure.learner for failure in asked.failures} | {answered_by}
-        for learner in self.route.shadow:
-            scorer = self._scorers.get(learner)
-            if scorer is None or learner in tried:
-                continue
-            if self._clock() >= until_ms:
-                asked.failures.append(Failure(learner, SHADOW, "no time left"))
-            else:
-                asked.ask(scorer, SHADOW)
-
-    def _outcome(self, index: int, asked: _Round, answered_by: str | None, refused: Mapping[int, str]) -> Scored:
-        if index in refused:
-            return Scored(None, "invalid", refused[index])
-        if answered_by is not None:
-            reason = None if answered_by == self.route.champion else "model_unavailable"
-            return Scored(asked.scores[answered_by][index], reason)
-        if asked.failures:
-            return Scored(None, "internal", asked.failures[0].message)
-        return Scored(None, "model_unavailable", "no learner of the route is loaded")
+        turn = self.begin(vectors)
+        return self.observe(turn, self.answer(turn), until_ms=until_ms)
 
     def _refusal(self, vector: Vector) -> str:
         """Return why no learner may see the vector, empty if it may: one bad vector must not cost the others theirs."""
@@ -185,3 +164,7 @@ class Executor:
         except VectorError as error:
             return str(error)
         return ""
+
+
+def _without(learner: str, kind: Mapping[str, _Kind]) -> dict[str, _Kind]:
+    return {name: each for name, each in kind.items() if name != learner}

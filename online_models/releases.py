@@ -18,7 +18,7 @@ from definitions.encoder import Encoder
 from online_models.baseline import Baseline
 from online_models.errors import ArtefactRefused
 from online_models.learners import Scorer
-from online_models.learners.restoring import restore_scorer
+from online_models.learners.restoring import LineUp, restore_all
 
 FORMAT = 1
 
@@ -89,8 +89,13 @@ class Release:
     manifest: Manifest
     encoder: Encoder
     baseline: Baseline
-    scorers: Mapping[str, Scorer]
-    """Learner to the trained version in the release. Live snapshots of online learners replace theirs."""
+    line_up: LineUp
+    """Every learner's trained version in the release. Live snapshots of online learners replace theirs."""
+
+    @property
+    def scorers(self) -> Mapping[str, Scorer]:
+        """Learner to its trained version, of those that score without asking a server."""
+        return self.line_up.local()
 
 
 def write(manifest: Manifest, keep: Keep) -> str:
@@ -114,16 +119,11 @@ def load(digest: str, fetch: Fetch, model: ModelDefinition) -> Release:
             "got one of others; train again with `headrace batch train`"
         )
     baseline = Baseline.from_json(_verified(manifest.baseline, fetch, "baseline"))
-    scorers = {
-        learner: restore_scorer(
-            model.learners[learner],
-            encoder,
-            data=_verified(artefact.digest, fetch, learner),
-            digest=artefact.digest,
-        )
-        for learner, artefact in manifest.artefacts.items()
-    }
-    return Release(digest, manifest, encoder, baseline, scorers)
+    digests = {learner: artefact.digest for learner, artefact in manifest.artefacts.items()}
+    line_up = restore_all(
+        model.learners, encoder, digests=digests, fetch=lambda learner: _verified(digests[learner], fetch, learner)
+    )
+    return Release(digest, manifest, encoder, baseline, line_up)
 
 
 def read_manifest(digest: str, fetch: Fetch) -> Manifest:

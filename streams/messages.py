@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from definitions.declared import RouteDefinition
 from definitions.values import Value
 
 
@@ -28,7 +29,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     learner: str
     digest: str
     role: str
-    """``champion`` or ``shadow``."""
+    """``champion``, ``canary``, ``weighted``, ``fallback``, ``shadow``, or ``member`` of an ensemble."""
 
 
 class Timings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -46,8 +47,9 @@ class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     """``ok``, ``degraded``, ``rejected``, ``error`` or ``expired``."""
     scores: dict[str, float] = {}
-    """Learner name to score. The champion's is the answer; shadows are not in it."""
+    """The learner that answered to its score, ``constant`` where the route's constant did; shadows are not in it."""
     versions: list[Version] = []
+    """What the answer rests on: the learner that gave it and, of an ensemble, its members."""
     features_as_of: int | None = None
     """Epoch ms: everything the broker had at that time is contained in the features served."""
     degraded: list[str] = []
@@ -58,7 +60,7 @@ class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):
     """Keys of the view versions that the features are of: those in force, not always those trained on."""
     reason: str | None = None
     message: str | None = None
-    """For people: what was wrong with the request, and at which ``$.path``."""
+    """For people: what was wrong with the request, and at which ``$.path``; why a learner did not answer."""
     timings: Timings = Timings()
 
 
@@ -76,6 +78,10 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag="prediction", ta
     versions: list[Version]
     champion: str
     status: str
+    arm: str = ""
+    """The learner that was to answer; ``champion`` names the one that did."""
+    propensity: float = 1.0
+    """How probable it was that the route gave the request to this arm."""
     positions: dict[str, dict[str, int]]
     """View key to (partition field to the next offset that the cell read contained).
 
@@ -171,6 +177,29 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     champion: str
     shadow: list[str]
     at_ms: int
+    fallback: str | float | None = None
+    canary: tuple[str, float] | None = None
+    weights: dict[str, float] = {}
+
+    @classmethod
+    def of(cls, model: str, release: str, route: RouteDefinition, *, at_ms: int) -> Deployment:
+        """Return the record that puts a release in force by a route."""
+        return cls(
+            model=model,
+            release=release,
+            champion=route.champion,
+            shadow=list(route.shadow),
+            at_ms=at_ms,
+            fallback=route.fallback,
+            canary=route.canary,
+            weights=dict(route.weights),
+        )
+
+    @property
+    def route(self) -> RouteDefinition:
+        """The route that it brings. Whether it fits the model: `definitions.routes.misrouted`."""
+        weights = tuple(self.weights.items())
+        return RouteDefinition(self.champion, tuple(self.shadow), self.fallback, self.canary, weights)
 
 
 _ENCODER = msgspec.json.Encoder()

@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -106,5 +107,9 @@ def _children() -> set[int]:
     tasks = Path("/proc/self/task")
     if not tasks.is_dir():
         return set()
-    lists = (task / "children" for task in tasks.iterdir())
-    return {int(pid) for each in lists if each.is_file() for pid in each.read_text().split()}
+    found: set[int] = set()
+    for task in tasks.iterdir():
+        # A thread may end between its being listed and being asked.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found.update(map(int, (task / "children").read_text().split()))
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,11 +14,13 @@ from river.linear_model import LogisticRegression
 
 from definitions.declared import Input, LearnerDefinition, ModelDefinition
 from definitions.encoder import Encoder
+from definitions.learners import ONNX
 from definitions.values import Value, ValueType
 from online_models import releases
 from online_models.baseline import cut_baseline
 from online_models.learners import Cut
-from online_models.learners.restoring import ONLINE
+from online_models.learners.describing import describe
+from online_models.learners.restoring import OFFLINE, ONLINE
 from online_models.learners.river import RiverLearner
 from streams.artefacts import ArtefactStore
 from streams.messages import Deployment
@@ -76,8 +79,7 @@ def release(model: ModelDefinition, artefacts: ArtefactStore, *, seed: int = 1, 
 
 def deployment(model: ModelDefinition, digest: str) -> Deployment:
     """Return the record that puts a release in force by the model's own route."""
-    route = model.route
-    return Deployment(model=model.name, release=digest, champion=route.champion, shadow=list(route.shadow), at_ms=1)
+    return Deployment.of(model.name, digest, model.route, at_ms=1)
 
 
 def linear() -> object:
@@ -115,6 +117,10 @@ def _trained(learner: LearnerDefinition, encoder: Encoder, vectors: Sequence[lis
         for vector, label in zip(vectors, labels, strict=True):
             online.learn_one(vector, label)
         return online.snapshot(Cut(0, 0))
+    if learner.kind == ONNX:
+        return Path(learner.place).read_bytes()
+    if learner.kind != OFFLINE:
+        return describe(learner)
     matrix = xgboost.DMatrix(encoder.matrix(vectors), label=np.array(labels, dtype=np.float32))
     booster = xgboost.train({"objective": "binary:logistic", "max_depth": 2, "nthread": 1}, matrix, num_boost_round=3)
     return bytes(booster.save_raw("ubj"))

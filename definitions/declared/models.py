@@ -65,20 +65,35 @@ class LabelDefinition:
 
 @dataclass(frozen=True, slots=True)
 class LearnerDefinition:
-    """An algorithm named in a model: ``kind`` is ``river`` or ``xgboost``."""
+    """An algorithm named in a model, of one of the kinds in `definitions.learners`."""
 
     name: str
     kind: str
     factory: Callable[[], object] | None = None
+    """Builds a fresh estimator: ``river``."""
     parameters: Mapping[str, Scalar] = field(default_factory=dict)
+    function: Callable[..., object] | None = field(default=None, compare=False)
+    """Gives the scores: ``python``. Its code's digest is among the parameters."""
+    members: Mapping[str, float] = field(default_factory=dict)
+    """The learners whose scores are combined, each with its weight: ``ensemble``."""
+    place: str = field(default="", compare=False)
+    """Where it is found, a path or a URL. No part of its identity: what is found there is."""
+    patience_ms: int = field(default=0, compare=False)
+    """How long a remote learner is waited for at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteDefinition:
-    """Which learner answers, and which are scored beside it without being answered."""
+    """Which learner answers, which answer in its place or for a share, and which are scored without being answered."""
 
     champion: str
     shadow: tuple[str, ...] = ()
+    fallback: str | float | None = None
+    """What answers where the others cannot: a learner, or a constant. None: the first shadow that scores."""
+    canary: tuple[str, float] | None = None
+    """A learner, and the share of entities that it answers, always the same ones."""
+    weights: tuple[tuple[str, float], ...] = ()
+    """Learners, each with the share of requests that it answers, drawn for each request."""
 
 
 @dataclass(frozen=True, slots=True)

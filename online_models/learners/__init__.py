@@ -1,8 +1,8 @@
-"""The contract of learners: what scores vectors, and what also learns from examples.
+"""The contract of learners: what scores vectors, what also learns from examples, what combines scores, what is asked.
 
-Every learner passes ``tests/contracts/model_contract.py``: scoring changes nothing, learning leaves its input alone,
-a score exists before anything was learned, a feature may appear or vanish, many equals one by one, and a restored
-learner goes on exactly as the saved one would have.
+Every learner, of whatever kind, passes ``tests/contracts/model_contract.py``: scoring changes nothing, learning leaves
+its input alone, a score exists before anything was learned, a feature may appear or vanish, many equals one by one, and
+a restored learner goes on exactly as the saved one would have.
 """
 
 from __future__ import annotations
@@ -45,6 +45,73 @@ class Scorer(Protocol):
 
         Raises:
             definitions.errors.VectorError: a vector is not one of the model's, or not finite. Nothing was scored.
+        """
+        ...
+
+
+class Combiner(Protocol):
+    """A learner that rests on the scores of others: an ensemble; a personal model, with the offline score as offset."""
+
+    @property
+    def name(self) -> str:
+        """The learner's name in its model."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the artefact that this state equals, 64 hex digits."""
+        ...
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The learners whose scores it takes."""
+        ...
+
+    def combine(self, vectors: Sequence[Vector], scores: Sequence[Sequence[float]]) -> list[float]:
+        """Return one finite score per vector.
+
+        Args:
+            vectors: checked ones.
+            scores: of each member, in the order of `members`, one per vector.
+
+        Raises:
+            LearnerUnusable: a score that cannot be combined.
+        """
+        ...
+
+
+class Remote(Protocol):
+    """A learner on a server: what is sent and how the answer is read. Who sends it is not this room's affair."""
+
+    @property
+    def name(self) -> str:
+        """The learner's name in its model."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what the release says of it, 64 hex digits: the server alone knows the artefact."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """Where a request is posted."""
+        ...
+
+    @property
+    def patience_ms(self) -> int:
+        """How long an answer is waited for at most."""
+        ...
+
+    def request(self, vectors: Sequence[Vector]) -> bytes:
+        """Return the body that asks for the scores of checked vectors. Cost: about 1 us a value."""
+        ...
+
+    def scores(self, body: bytes, *, expected: int) -> list[float]:
+        """Return as many finite scores as are expected from the body of an answer.
+
+        Raises:
+            AnswerUnreadable: it is no such answer.
         """
         ...
 

@@ -22,12 +22,14 @@ MODULE_LINES = 300
 FUNCTION_LINES = 50
 
 ONLY_IN = {
+    "aiohttp": ("agents/",),
     "confluent_kafka": ("agents/", "headrace/", "batch/"),
     "fastavro": ("streams/codecs/",),
     "faust": ("agents/",),
     "google": ("streams/codecs/",),
     "mode": ("agents/",),
     "nicegui": ("marketplace/",),
+    "onnxruntime": ("online_models/",),
     "pickle": ("online_models/restricted.py",),
     "redis": ("streams/store/",),
     "river": ("online_models/", "examples/"),

@@ -82,6 +82,16 @@ class ScorerLaws:
 
         assert one_by_one == scorer.score_many(vectors)
 
+    def test_scoring_leaves_the_digest_alone(self, scorer: Scorer) -> None:
+        before = scorer.digest
+
+        scorer.score_many(examples(20, seed=2)[0])
+
+        assert before == scorer.digest
+
+    def test_scores_depend_on_the_values(self, scorer: Scorer) -> None:
+        assert len(set(scorer.score_many(examples(64, seed=2)[0]))) > 1
+
     def test_a_micro_batch_of_nothing_has_no_scores(self, scorer: Scorer) -> None:
         assert scorer.score_many([]) == []
 

@@ -82,7 +82,19 @@ class Late(hr.Model, version=1, timeout="1s"):
     )
     online   = hr.river(lambda: StandardScaler() | LogisticRegression())
     offline  = hr.xgboost(objective="binary:logistic")
-    route    = hr.Route(champion="offline", shadow=["online"])
+    rule     = hr.python(lambda row: row["distance"] / 1000)
+    net      = hr.onnx("late.onnx", output="probability")
+    far      = hr.open_inference("http://models:8080", model="late", missing=-1, timeout="50ms")
+    tower    = hr.tensorflow_serving("http://models:8501", model="late", missing=0.0, on="columns")
+    both     = hr.ensemble("offline", "online", weights=(2, 1), by="logit")
+    route    = hr.Route(champion="both", shadow=["net"], fallback="rule", canary=("far", 0.05))
+
+class Later(hr.Model, version=1):
+    features = [OriginTraffic.worsening]
+    label    = hr.Label(Arrived, key="flight_id", value=Arrived.delay_min, within="24h")
+    online   = hr.river(lambda: StandardScaler() | LogisticRegression())
+    offline  = hr.xgboost()
+    route    = hr.Route(champion="offline", fallback=0.1, weights={"online": 0.1})
 """
 
 WRONG = """

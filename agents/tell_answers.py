@@ -1,0 +1,152 @@
+"""Puts into words how requests were scored: the reply, which goes out first, and the prediction, logged behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from definitions.values import Value
+from online_models.executor import Executor, MicroBatch, Scored, TrainedVersion, Turn
+from streams.messages import Prediction, ScoreReply, Timings, Version
+from streams.request_reply import Reason, Request, Status
+
+_SHOWN_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of one request. ``lost`` names the views or features that the store told nothing about."""
+
+    row: Mapping[str, Value]
+    lost: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    positions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    as_of_ms: int | None = None
+    versions: tuple[str, ...] = ()
+    """Keys of the views that were read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A micro-batch whose features were read: everything that was in force then, and stays so for its answers."""
+
+    executor: Executor
+    release: str
+    requests: Sequence[Request]
+    known: Sequence[Known]
+    turn: Turn
+    now_ms: int
+    read_ms: float
+    until_ms: float
+    """When the first of the requests is over, by the monotonic clock."""
+    fresh_within_ms: int | None = None
+    """How far the features may be behind the broker's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request with its one reply, and how it was scored if it was."""
+
+    request: Request
+    reply: ScoreReply
+    opened: Opened | None = None
+    batch: MicroBatch | None = None
+    index: int = 0
+
+
+def reply_to(opened: Opened, index: int, outcome: Scored, versions: list[Version], predict_ms: float) -> ScoreReply:
+    """Return the reply to the request at a place of the turn. ``versions`` are those behind its outcome."""
+    request, known, arm = opened.requests[index], opened.known[index], opened.turn.arm(index)
+    status, reason = _status(known, outcome, is_stale=_is_stale(request, known, opened.fresh_within_ms))
+    return ScoreReply(
+        request_id=request.request_id,
+        status=status,
+        scores={outcome.by or "": outcome.score or 0.0},
+        versions=versions,
+        features_as_of=known.as_of_ms,
+        degraded=[*known.lost, *([] if outcome.by == arm.learner else [arm.learner])],
+        absent=list(known.absent),
+        views=list(known.versions),
+        reason=reason,
+        message=outcome.message or None,
+        timings=Timings(
+            queue_ms=float(opened.now_ms - request.appended_ms),
+            read_ms=round(opened.read_ms, 3),
+            predict_ms=round(predict_ms, 3),
+        ),
+    )
+
+
+def predictions(model: str, opened: Opened, batch: MicroBatch, given: Sequence[Answered]) -> Iterator[Prediction]:
+    """Yield what is logged of a turn's answers: the vector as served, every score, and who was to answer why.
+
+    Args:
+        model: the model's key.
+        opened: the turn.
+        batch: its scores, those of shadows included.
+        given: its answers.
+    """
+    for answer in given:
+        request, reply, known = answer.request, answer.reply, opened.known[answer.index]
+        if request.label_key is None:
+            continue
+        arm = opened.turn.arm(answer.index)
+        yield Prediction(
+            request_id=request.request_id,
+            model=model,
+            release=opened.release,
+            label_key=request.label_key,
+            at_ms=request.at_ms,
+            vector=list(opened.turn.vectors[answer.index]),
+            scores={**batch.scores_of(answer.index), **reply.scores},
+            versions=versions(batch.versions_of(answer.index)),
+            champion=batch.answers[answer.index].by or "",
+            status=reply.status,
+            arm=arm.learner,
+            propensity=arm.propensity,
+            positions={view: dict(reached) for view, reached in known.positions.items()},
+            features_as_of=known.as_of_ms,
+            traceparent=request.traceparent,
+        )
+
+
+def versions(found: Sequence[TrainedVersion]) -> list[Version]:
+    """Return trained versions as replies and predictions name them."""
+    return [Version(learner=each.learner, digest=each.digest[:_SHOWN_DIGITS], role=each.role) for each in found]
+
+
+def turns(answers: Sequence[Answered]) -> Iterator[tuple[Opened, MicroBatch, list[Answered]]]:
+    """Yield each turn that gave some of the answers, with them."""
+    turns: dict[int, tuple[Opened, MicroBatch, list[Answered]]] = {}
+    for answer in answers:
+        if answer.opened is not None and answer.batch is not None:
+            turns.setdefault(id(answer.batch), (answer.opened, answer.batch, []))[2].append(answer)
+    yield from turns.values()
+
+
+def entity_of(request: Request) -> str:
+    """Return what a request is about as one text: its entities, without any its label key, without that itself."""
+    if request.entities:
+        return "\x1f".join(str(request.entities[name]) for name in sorted(request.entities))
+    return request.label_key or request.request_id
+
+
+def _is_stale(request: Request, known: Known, limit_ms: int | None) -> bool:
+    """Return whether the features are further behind the broker's clock than the model's author allows."""
+    if limit_ms is None or not known.versions:
+        return False
+    return known.as_of_ms is None or request.appended_ms - known.as_of_ms > limit_ms
+
+
+def _status(known: Known, outcome: Scored, *, is_stale: bool) -> tuple[Status, Reason | None]:
+    if outcome.reason is not None:
+        return Status.DEGRADED, Reason(outcome.reason)
+    if known.lost:
+        return Status.DEGRADED, Reason.FEATURES_UNAVAILABLE
+    return (Status.DEGRADED, Reason.FEATURES_STALE) if is_stale else (Status.OK, None)
+
+
+def failed(request: Request, reason: Reason, message: str) -> Answered:
+    """Return the answer of a request that gets no score."""
+    reply = ScoreReply(request_id=request.request_id, status=Status.ERROR, reason=reason, message=message)
+    return Answered(request, reply)
