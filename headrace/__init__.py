@@ -1,7 +1,8 @@
 """The front door: ``import headrace as hr`` gives authors and callers every public name.
 
 Authors declare with `Event`, `Features`, `Model`, `Label` and `Route`; aggregates, what a model reads (`request`,
-`lookup`, `named`, `asked_at`) and learners are functions beside them; `Unit` and `Length` belong in annotations. A
+`lookup`, `named`, `asked_at`) and learners are functions beside them; `Unit` and `Length` belong in annotations.
+`Graph` ranks `candidates` by what is `predicted` of them, by a `dot` product or by an expression. A
 service that needs scores uses `ScoringClient`, or `SyncScoringClient` without an event loop; they are loaded when they
 are first named.
 Knows: every room. Never known by any: nothing imports the front door but the author's own module.
@@ -30,9 +31,11 @@ from definitions.aggregates import (
     variance,
 )
 from definitions.annotations import Length, Unit
+from definitions.candidates import candidates, dot, predicted
 from definitions.errors import DefinitionError, HeadraceError
 from definitions.events import Event
 from definitions.features import Features
+from definitions.graphs import Graph
 from definitions.inputs import lookup, named, request
 from definitions.labels import Label
 from definitions.learners import Route, river, xgboost
@@ -47,6 +50,7 @@ __all__ = [
     "DefinitionError",
     "Event",
     "Features",
+    "Graph",
     "HeadraceError",
     "Label",
     "Length",
@@ -56,10 +60,12 @@ __all__ = [
     "SyncScoringClient",
     "Unit",
     "asked_at",
+    "candidates",
     "count",
     "decayed_count",
     "decayed_mean",
     "distinct",
+    "dot",
     "first",
     "hour",
     "last",
@@ -69,6 +75,7 @@ __all__ = [
     "mean",
     "min",
     "named",
+    "predicted",
     "quantile",
     "ratio",
     "request",
