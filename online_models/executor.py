@@ -125,6 +125,10 @@ class Executor:
         scorer = self._scorers.get(learner)
         return None if scorer is None else scorer.digest
 
+    def scorer(self, learner: str) -> Scorer | None:
+        """Return the trained version in force, None where there is none."""
+        return self._scorers.get(learner)
+
     def score(self, vectors: Sequence[Vector], *, until_ms: float = float("inf")) -> MicroBatch:
         """Score a micro-batch: the champion's answers first, then the shadows while the clock is before ``until_ms``.
 
