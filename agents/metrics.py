@@ -26,7 +26,7 @@ TABLE: tuple[tuple[str, _Kind, tuple[str, ...], str], ...] = (
     ("partition_paused", Gauge, ("role", "topic", "partition", "reason"), "1 while a partition stands still, and why"),
     ("batch_seconds", Histogram, ("role",), "time to apply one record batch"),
     ("assigned_partitions", Gauge, ("role",), "partitions that this process works on"),
-    ("requests_total", Counter, ("model", "status", "reason"), "scoring requests by outcome"),
+    ("requests_total", Counter, ("model", "status", "reason"), "requests of models and graphs by outcome"),
     (
         "requests_unroutable_total",
         Counter,
@@ -38,6 +38,9 @@ TABLE: tuple[tuple[str, _Kind, tuple[str, ...], str], ...] = (
     ("predictions_logged_total", Counter, ("model",), "predictions sent to the outcomes topic"),
     ("model_loads_total", Counter, ("model", "learner", "result"), "artefacts loaded or refused"),
     ("learner_failures_total", Counter, ("model", "learner"), "micro-batches that a learner gave no score for"),
+    ("graph_candidates_total", Counter, ("graph", "stage"), "candidates that came to a stage of a graph"),
+    ("graph_round_trips_total", Counter, ("graph",), "round trips to the store for candidates' features"),
+    ("graph_entities_read_total", Counter, ("graph", "view"), "entities whose features were read for a graph"),
     ("labels_routed_total", Counter, ("model",), "labels copied into the outcomes topic"),
     ("labels_joined_total", Counter, ("model", "outcome"), "matched, timed out, duplicate or revised"),
     ("examples_learned_total", Counter, ("model", "learner"), "examples learned"),

@@ -10,12 +10,13 @@ import asyncio
 from dataclasses import dataclass
 
 from agents.answer import Answered, ModelAnswers
+from agents.answer_candidates import GraphAnswers
 from agents.context import RoleContext
 from agents.follow_deployments import DeploymentFollower
 from agents.read_features import GuardedReads
 from agents.serve_model import ServedModel
 from agents.transport import Assigned, CommitPolicy, StartAt, Subscription
-from definitions.declared import AppDefinition, ModelDefinition
+from definitions.declared import AppDefinition, GraphDefinition, ModelDefinition
 from streams import topics
 from streams.messages import ScoreReply, encode
 from streams.records import Partition, RecordBatch
@@ -30,16 +31,20 @@ _NO_REASON = ""
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """One model as the role serves it: its requests, its answers, and where its predictions go."""
+    """One model or graph as the role serves it: its requests, its answers, and where its predictions go."""
 
     name: str
     requests: RequestReader
-    answers: ModelAnswers
-    outcomes: str
+    answers: ModelAnswers | GraphAnswers
+    outcomes: str = ""
+
+    def together(self, requests: list[Request], now_ms: int) -> int:
+        """Return how many of the newest requests are answered together."""
+        return self.answers.together(requests, now_ms) if isinstance(self.answers, GraphAnswers) else MICRO_BATCH
 
 
 class ScoringRole:
-    """Answers the requests of every model of an app. Implements `agents.transport.Role`."""
+    """Answers the requests of every model and graph of an app. Implements `agents.transport.Role`."""
 
     name = "scoring"
 
@@ -55,16 +60,23 @@ class ScoringRole:
             )
             for each in served
         }
+        self._graphs = [GraphAnswers(each, served, reads, views=app.views, context=context) for each in app.graphs]
+        self._asked |= {
+            topics.requests(context.namespace, graph): self._ranking_of(graph, answers)
+            for graph, answers in zip(app.graphs, self._graphs, strict=True)
+        }
         self._inherited: dict[Partition, int] = {}
 
     def subscription(self) -> Subscription:
-        """Return what the role reads: the requests of every model."""
+        """Return what the role reads: the requests of every model and graph."""
         group = f"{self._context.namespace}.scoring"
         return Subscription(group, tuple(self._asked), CommitPolicy.ON_TAKE, StartAt.END)
 
     async def open(self, given: Assigned) -> int:
         """Have every release in force that was deployed, and go on where the group stands."""
         await self._follower.start()
+        for graph in self._graphs:
+            await graph.start()
         self._inherited[given.partition] = given.end
         # Requests that the log no longer holds have long expired: there is nothing to go back for.
         return given.end if given.committed is None else min(max(given.committed, given.first), given.end)
@@ -75,7 +87,8 @@ class ScoringRole:
         asked = self._asked[batch.partition.topic]
         requests = self._take(asked, batch)
         while requests:
-            micro_batch, requests = requests[-MICRO_BATCH:], requests[:-MICRO_BATCH]
+            size = asked.together(requests, self._context.log.now_ms())
+            micro_batch, requests = requests[-size:], requests[:-size]
             self._answer(asked, micro_batch)
             # Lets replies out, and releases in, between micro-batches.
             await asyncio.sleep(0)
@@ -96,6 +109,10 @@ class ScoringRole:
         namespace = self._context.namespace
         reader = RequestReader(model, reply_prefix=topics.replies(namespace))
         return _Asked(model.name, reader, answers, topics.outcomes(namespace, model))
+
+    def _ranking_of(self, graph: GraphDefinition, answers: GraphAnswers) -> _Asked:
+        reader = RequestReader(graph, reply_prefix=topics.replies(self._context.namespace))
+        return _Asked(graph.name, reader, answers)
 
     def _take(self, asked: _Asked, batch: RecordBatch) -> list[Request]:
         """Return the requests that still have time; answer or count the other records."""

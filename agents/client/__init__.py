@@ -10,11 +10,12 @@ import asyncio
 import itertools
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self, TypedDict, Unpack
+from typing import Any, Self, TypedDict, Unpack
 
 import msgspec
+from msgspec import UNSET
 
 from agents.transport import Log, Producer, Tail
 from definitions.errors import HeadraceError
@@ -60,6 +61,8 @@ class ScoreQuestion(TypedDict, total=False):
     """What the label will come with; needed where the model has a label."""
     at: int | str | None
     """The event time asked about, epoch ms or RFC 3339 with an offset; None means now."""
+    candidates: Sequence[str | int | Mapping[str, Any]] | None
+    """What a graph is to rank: ids, or objects of an ``id`` and ``inputs`` of its own; each id once."""
     timeout_ms: int
     """The budget, 1 to 60,000; 1,000 unless given."""
 
@@ -153,7 +156,7 @@ class ScoringClient:
         await self.close()
 
     async def score(self, model: str, **question: Unpack[ScoreQuestion]) -> ScoreReply:
-        """Ask for one score, and return the one outcome, at the latest after ``timeout_ms``.
+        """Ask a model, or a graph about ``candidates``; return the one outcome, at the latest after ``timeout_ms``.
 
         Raises:
             RequestRefused: there is no such model, or the client is not open; nothing was sent.
@@ -167,12 +170,14 @@ class ScoringClient:
                 await asyncio.wait_for(self._learn(line, model, topic), timeout_ms / 1_000)
             except TimeoutError:
                 return expired()
+        candidates = question.get("candidates")
         asked = ScoreRequest(
             model=model,
             entities=dict(question.get("entities") or {}),
             inputs=dict(question.get("inputs") or {}),
             label_key=question.get("label_key"),
             at=question.get("at"),
+            candidates=UNSET if candidates is None else list(candidates),
         )
         value = encode_request(asked, timeout_ms)
         if isinstance(value, ScoreReply):

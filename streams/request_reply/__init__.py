@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from definitions.requests import CandidateValues
 from definitions.values import Value
 from streams.messages import ScoreReply
 
@@ -81,6 +82,8 @@ class Request:
     inputs: Mapping[str, Value]
     """The values that the request itself brings, by input name."""
     label_key: str | None
+    candidates: CandidateValues | None = None
+    """What is to be ranked, where a graph is asked."""
 
     def remaining_ms(self, now_ms: int) -> int:
         """Return what is left of the budget; zero or less means that the caller has gone."""

@@ -19,7 +19,7 @@ from agents.runner import Runner
 from agents.score import MICRO_BATCH, ScoringRole
 from agents.transport.clock import ManualClock
 from agents.transport.in_process import InProcessLog
-from definitions.declared import AppDefinition, ModelDefinition
+from definitions.declared import AppDefinition, GraphDefinition, ModelDefinition
 from definitions.encoder import Encoder
 from online_models.learners import Cut
 from streams import topics
@@ -67,7 +67,7 @@ class FailingStore(MemoryStore):
 class Scoring:
     """The role on a log in memory, one step at a time, and a caller beside it."""
 
-    def __init__(self, model: ModelDefinition, directory: Path) -> None:
+    def __init__(self, model: ModelDefinition, directory: Path, graphs: tuple[GraphDefinition, ...] = ()) -> None:
         self.model = model
         self.clock = ManualClock(NOW_MS)
         self.log = InProcessLog(self.clock)
@@ -79,7 +79,16 @@ class Scoring:
             each.name: each
             for each in (*(source.event for view in model.all_views for source in view.sources), *labelled)
         }
-        self.app: AppDefinition = app_definition(models=(model,), views=model.all_views, events=tuple(events.values()))
+        self.app: AppDefinition = app_definition(
+            models=(model,),
+            views=tuple(
+                {
+                    view.key: view for each in (model.all_views, *(graph.views for graph in graphs)) for view in each
+                }.values()
+            ),
+            events=tuple(events.values()),
+            graphs=graphs,
+        )
         self.context = RoleContext("demo", self.log, self.store, self.artefacts, self.metrics)
         self.role = ScoringRole(self.app, self.context)
         self.member = self.log.member(self.role.subscription())
