@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from agents import answer_candidates
 from agents.follow_matrices import pointer_name
 from definitions.declared import GraphDefinition
 from online_models.graphs.matrix import Matrix
@@ -160,15 +161,16 @@ async def test_only_candidates_that_are_left_are_read_in_one_round_trip_a_stage(
 
 
 async def test_requests_taken_together_share_their_round_trips_and_get_the_same_answers(
-    scoring: Scoring, trained: tuple[Path, str]
+    scoring: Scoring, trained: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(answer_candidates, "TOGETHER_MS", 500.0)  # a slow machine would take them one by one
     await deploy(scoring, trained)
     alone = [await ask(scoring, body(entities={"member": each})) for each in ("m1", "m2", "m3")]
     before = scoring.count("graph_round_trips", graph="ranking")
 
     for member in ("m1", "m2", "m3"):
         await scoring.ask(body(entities={"member": member}), topic="demo.ranking.requests")
-    together = await scoring.replies()
+    together = sorted(await scoring.replies(), key=lambda each: each.request_id)
 
     assert [each.candidates for each in together] == [each.candidates for each in alone]
     assert scoring.count("graph_round_trips", graph="ranking") - before == 2
