@@ -156,15 +156,13 @@ def _multiplied(going: _Going, made: Dot) -> Column:
     unread = table.columns[made.vector].unread
     values = np.full(len(table), np.nan)
     for request, rows in table.requests():
-        ids = table.asks[request].ids
-        named = ids if rows.stop - rows.start == len(ids) and _in_place(table.places[rows]) else None
-        asked = [ids[place] for place in table.places[rows].tolist()] if named is None else named
-        values[rows] = matrix.dot(asked, table.vector_of(request, made.vector))
+        ids, places = table.asks[request].ids, table.places[rows]
+        if 2 * len(places) > len(ids):
+            found = matrix.rows_of(ids)[places]
+        else:
+            found = matrix.rows_of([ids[place] for place in places.tolist()])
+        values[rows] = matrix.dot(found, table.vector_of(request, made.vector))
     return Column(ValueType.FLOAT, values, unread)
-
-
-def _in_place(places: Rows) -> bool:
-    return bool((places == np.arange(len(places))).all())
 
 
 def _filter(table: Table, stage: StagePlan) -> None:

@@ -6,13 +6,14 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Sequence
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from definitions.values import Value, ValueType, shown
 from online_models.errors import ArtefactRefused
-from online_models.graphs.columns import Numbers
+from online_models.graphs.columns import Numbers, Rows
 
 
 class Matrix:
@@ -20,7 +21,7 @@ class Matrix:
 
     Example:
         >>> matrix = Matrix(["a", "b"], np.array([[1.0, 0.0], [0.5, 2.0]], dtype=np.float32))
-        >>> matrix.dot(["b", "zz"], [2.0, 1.0]).tolist()
+        >>> matrix.dot(matrix.rows_of(["b", "zz"]), [2.0, 1.0]).tolist()
         [3.0, nan]
     """
 
@@ -73,23 +74,24 @@ class Matrix:
             raise ArtefactRefused(f"cannot load matrix: {digest[:12]}: expected {expected}, got {ids.dtype}")
         return cls(ids.tolist(), rows, digest)
 
-    def dot(self, ids: Sequence[str | int], vector: Value) -> Numbers:
-        """Return the dot product of each id's row with an embedding, NaN for an id without a row.
+    def rows_of(self, ids: Sequence[str | int]) -> Rows:
+        """Return the row of each id, -1 for one that has none. Cost: 40 ns an id."""
+        return np.fromiter(map(self._place.get, ids, repeat(-1)), dtype=np.intp, count=len(ids))
 
-        One row's result does not depend on which others are asked for. Cost: 50 ns an id and 10 ns a number of its row.
+    def dot(self, rows: Rows, vector: Value) -> Numbers:
+        """Return the dot product of each row with an embedding, NaN for -1.
+
+        One row's result does not depend on which others are asked for. Cost: 1 ns a number.
 
         Raises:
             ValueError: the embedding has another length.
         """
         if vector is None or not len(self):
-            return np.full(len(ids), np.nan)
+            return np.full(len(rows), np.nan)
         given = np.array(vector, dtype=np.float32)
         if given.shape != (self.length,):
             raise ValueError(f"cannot multiply: expected {self.length} numbers, got {shown(vector)}")
-        place = self._place.get
-        places = np.array([place(each, -1) for each in ids], dtype=np.intp)
         # By einsum, row by row: the blocks of a BLAS product would make a row's last bit depend on the others.
-        found: Numbers = np.einsum("ij,j->i", self._rows[places], given).astype(np.float64)
-        found[places < 0] = np.nan
-        found[~np.isfinite(found)] = np.nan
+        found: Numbers = np.einsum("ij,j->i", self._rows[rows], given).astype(np.float64)
+        found[(rows < 0) | ~np.isfinite(found)] = np.nan
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
@@ -50,6 +51,8 @@ class Table:
     @property
     def counts(self) -> list[int]:
         """How many rows each request has."""
+        if len(self.asks) == 1:
+            return [len(self.owners)]
         counts: list[int] = np.bincount(self.owners, minlength=len(self.asks)).tolist()
         return counts
 
@@ -77,9 +80,15 @@ class Table:
             values = [each.at_ms if name == ASKED_AT else each.inputs.get(name) for each in self.asks]
             self.columns[name] = Column.of(self._plan.types[name], values).take(self.owners)
             return
-        every = [value for each in self.asks for value in each.candidates[name]]
-        starts = np.cumsum([0, *(len(each.ids) for each in self.asks)])[:-1]
-        self.columns[name] = Column.of(self._plan.types[name], every).take(starts[self.owners] + self.places)
+        own = [self._own(number, rows, name) for number, rows in self.requests()]
+        self.columns[name] = Column.of(self._plan.types[name], own[0] if len(own) == 1 else list(chain(*own)))
+
+    def _own(self, number: int, rows: slice, name: str) -> Sequence[Value]:
+        """Return an input of a request's candidates, row by row."""
+        values, places = self.asks[number].candidates[name], self.places[rows]
+        if len(places) == len(values) and (places == np.arange(len(places))).all():
+            return values
+        return [values[place] for place in places.tolist()]
 
     def put_features(self, views: Sequence[str], found: Features | None) -> None:
         """Make columns of what was read, or could not be; the requests concerned are degraded then."""
