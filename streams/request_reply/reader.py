@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
 
 from definitions.declared import GraphDefinition, ModelDefinition
 from definitions.requests import CandidateValues, check_candidates, check_inputs
-from definitions.values import Value
+from definitions.values import Value, ValueType
 from streams.records import LOG_APPEND_TIME, Partition, Record, headers_of
 from streams.request_reply import (
     CORRELATION_ID,
@@ -47,16 +48,6 @@ _Int = Annotated[int, msgspec.Meta(ge=-_INT64_MAX - 1, le=_INT64_MAX)]
 _TimeMs = Annotated[int, msgspec.Meta(ge=0, le=_TIME_MAX_MS)]
 
 
-class _Candidate(msgspec.Struct, frozen=True, gc=False):
-    """A candidate that brings inputs of its own."""
-
-    id: _Text | _Int
-    inputs: dict[str, Any] = {}
-
-
-_NO_INPUTS: Mapping[str, Any] = {}
-
-
 class _Body(msgspec.Struct, frozen=True, kw_only=True):
     """A body as it comes: what the model asks for is checked by its definition."""
 
@@ -65,10 +56,34 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True):
     inputs: dict[str, Any] = {}
     label_key: _Text | _Int | None = None
     at: _TimeMs | _Text | None = None
-    candidates: list[_Candidate | _Text | _Int] | None = None
 
 
-_DECODER = msgspec.json.Decoder(_Body)
+def _decoder(asked: ModelDefinition | GraphDefinition) -> msgspec.json.Decoder[Any]:
+    """Return the decoder of bodies: a graph's has its candidates in a type of their own, so that they are read at once.
+
+    A candidate is an object, or its bare id where the graph declares no inputs of candidates.
+    """
+    if not isinstance(asked, GraphDefinition):
+        return msgspec.json.Decoder(_Body)
+    id_type = _Int if asked.candidates.entity.type is ValueType.INT else _Text
+    inputs: Any = msgspec.defstruct(
+        "_Inputs", [(each.name, _INPUTS[each.type] | None) for each in asked.candidates.inputs], gc=False, frozen=True
+    )
+    fields: list[Any] = [("id", id_type), ("inputs", inputs)] if asked.candidates.inputs else [("id", id_type)]
+    candidate: Any = msgspec.defstruct("_Candidate", fields, gc=False, frozen=True)
+    item = candidate if asked.candidates.inputs else candidate | id_type
+    many: Any = list[item] | None  # type: ignore[valid-type]  # a type made at run time
+    body = msgspec.defstruct("_GraphBody", [("candidates", many, None)], bases=(_Body,), kw_only=True, frozen=True)
+    return msgspec.json.Decoder(body)
+
+
+_INPUTS: Mapping[ValueType, Any] = {
+    ValueType.INT: int,
+    ValueType.FLOAT: float,
+    ValueType.BOOL: bool,
+    ValueType.CATEGORY: _Text,
+    ValueType.EMBEDDING: list[float],
+}
 
 
 class _Refused(Exception):  # noqa: N818  # never leaves this module
@@ -95,6 +110,7 @@ class RequestReader:
     def __init__(self, model: ModelDefinition | GraphDefinition, *, reply_prefix: str) -> None:
         self._model = model
         self._reply_prefix = reply_prefix
+        self._decoder = _decoder(model)
 
     def read(self, record: Record, partition: Partition, *, taken_ms: int) -> Request | Rejection | Unroutable:
         """Return what the record asks, or why it cannot be answered with a score.
@@ -141,7 +157,7 @@ class RequestReader:
         return is_ours and _TOPIC.match(topic) is not None
 
     def _request(self, value: bytes | None, about: tuple[str, ReplyTo, int, int]) -> Request:
-        body = _decode(value)
+        body = _decode(self._decoder, value)
         if body.model != self._model.name:
             raise _Refused("$.model", f"expected {self._model.name}, got {_short(body.model)}")
         given = check_inputs(self._model, body.entities, body.inputs)
@@ -167,13 +183,13 @@ class RequestReader:
         )
 
 
-def _decode(value: bytes | None) -> _Body:
+def _decode(decoder: msgspec.json.Decoder[Any], value: bytes | None) -> Any:
     if value is None:
         raise _Refused("$", "expected a JSON object, got a tombstone")
     if len(value) > REQUEST_MAX_BYTES:
         raise _Refused("$", f"expected at most {REQUEST_MAX_BYTES} bytes, got {len(value)}", Reason.TOO_LARGE)
     try:
-        return _DECODER.decode(value)
+        return decoder.decode(value)
     except msgspec.ValidationError as error:
         raise _Refused(*_located(str(error))) from error
     except msgspec.DecodeError as error:
@@ -190,15 +206,13 @@ def _candidates(graph: GraphDefinition, given: list[Any] | None) -> CandidateVal
     limit = graph.candidates.limit
     if len(given) > limit:
         raise _Refused("$.candidates", f"expected at most {limit}, got {len(given)}", Reason.TOO_LARGE)
-    ids = [each.id if type(each) is _Candidate else each for each in given]
-    inputs = [each.inputs if type(each) is _Candidate else _NO_INPUTS for each in given]
+    own = graph.candidates.inputs
+    ids = list(map(attrgetter("id"), given)) if own else [getattr(each, "id", each) for each in given]
+    inputs = {each.name: list(map(attrgetter(f"inputs.{each.name}"), given)) for each in own}
     found = check_candidates(graph, ids, inputs)
     if isinstance(found, str):
         path, _, text = found.partition(": ")
         raise _Refused(path, text)
-    for name, values in found.inputs.items():
-        for place, value in enumerate(values if any(type(each) is str for each in values) else ()):
-            _check_lengths(f"candidates[{place}].inputs", {name: value})
     return found
 
 

@@ -196,11 +196,20 @@ async def test_no_candidates_are_an_empty_answer(scoring: Scoring) -> None:
             "invalid",
             "$.candidates[2]: expected each id once, got 'a' as at [0]",
         ),
-        ({"candidates": candidates(["a", 7])}, "invalid", "$.candidates[1]: expected str, got 7"),  # type: ignore[list-item]
+        ({"candidates": candidates(["a", 7])}, "invalid", "$.candidates[1].id: expected str, got int"),  # type: ignore[list-item]
         ({"candidates": candidates(["a", ""])}, "invalid", "$.candidates[1].id"),
-        ({"candidates": ["a"]}, "invalid", "$.candidates[0].inputs.price: expected a value, got nothing"),
-        ({"candidates": candidates(["a"], "x")}, "invalid", "$.candidates[0].inputs.price: expected float, got 'x'"),
+        ({"candidates": ["a"]}, "invalid", "$.candidates[0]: expected object, got str"),
+        (
+            {"candidates": candidates(["a"], "x")},
+            "invalid",
+            "$.candidates[0].inputs.price: expected float | null, got str",
+        ),
         ({"candidates": candidates(["a"], 1e39)}, "invalid", "$.candidates[0].inputs.price: expected a finite number"),
+        (
+            {"candidates": [{"id": "a", "inputs": {}}]},
+            "invalid",
+            "$.candidates[0].inputs.price: expected a value, got none",
+        ),
         ({"candidates": [True]}, "invalid", "$.candidates[0]"),
         ({"inputs": {"budget": 1.0}}, "invalid", "$.inputs.taste: expected a value, got nothing"),
         ({"entities": {}}, "invalid", "$.entities.member: expected str, got nothing"),
