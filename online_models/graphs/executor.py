@@ -20,7 +20,7 @@ from online_models.graphs.columns import Column, Rows
 from online_models.graphs.pace import Pace
 from online_models.graphs.plan import Asked, Made, Plan, StagePlan
 from online_models.graphs.predicting import predict
-from online_models.graphs.ranking import best, best_of_groups, in_order, shares
+from online_models.graphs.ranking import best, best_of_groups, in_order
 from online_models.graphs.table import Course, Table
 
 
@@ -89,11 +89,10 @@ class GraphExecutor:
     def _fit(self, going: _Going, number: int, stage: StagePlan) -> bool:
         """Let go what there is no time for; return whether anything is left to be done."""
         table, counts, name = going.table, going.table.counts, stage.definition.name
-        fitting = self.pace.fits(number, counts, going.world.until_ms - self._clock())
-        if fitting >= len(table):
+        taken = self.pace.fits(number, counts, going.world.until_ms - self._clock())
+        if taken == counts:
             return True
-        taken = shares(counts, fitting)
-        if not any(taken):
+        if any(count and not share for count, share in zip(counts, taken, strict=True)):
             table.note_all(name, "deadline")
             return False
         rows: list[Rows] = []

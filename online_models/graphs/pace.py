@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from online_models.graphs.ranking import shares
+
 _MEMORY = 0.95
 """What a measurement keeps of its weight when another comes: about the last twenty count."""
 
@@ -61,29 +63,38 @@ class Pace:
         if rows:
             self._costs[stage].note(rows, took_ms)
 
+    def stage_ms(self, stage: int, counts: Sequence[int]) -> float:
+        """Return what one stage will take for requests with so many rows each; 0 before anything was measured."""
+        fixed, per_row = self._costs[stage].line()
+        return fixed + per_row * sum(counts)
+
     def whole_ms(self, counts: Sequence[int], *, stage: int = 0) -> float:
         """Return what the stages from ``stage`` on will take for requests with so many rows each, in one go.
 
-        0 before anything was measured. Filters and groups are taken to let everything pass.
+        Filters and groups are taken to let everything pass.
         """
         total = 0.0
-        for top, cost in zip(self._tops[stage:], self._costs[stage:], strict=True):
-            fixed, per_row = cost.line()
-            total += fixed + per_row * sum(counts)
+        for number in range(stage, len(self._tops)):
+            total += self.stage_ms(number, counts)
+            top = self._tops[number]
             counts = counts if top is None else [min(top, each) for each in counts]
         return total
 
-    def fits(self, stage: int, counts: Sequence[int], left_ms: float) -> int:
-        """Return how many of all rows this stage can take so that it and all behind it end within ``left_ms``."""
-        if self.whole_ms(counts, stage=stage) <= left_ms:
-            return sum(counts)
-        low, high = 0, sum(counts)
+    def fits(self, stage: int, counts: Sequence[int], left_ms: float) -> list[int]:
+        """Return how many rows of each request a stage should take, so that it and all behind it end in time.
+
+        Where not all can be taken, the time left is divided among the stages by what they would cost: a cheap one
+        takes all, and leaves it to a dear one to take the best of them.
+        """
+        whole_ms, own_ms = self.whole_ms(counts, stage=stage), self.stage_ms(stage, counts)
+        if whole_ms <= left_ms:
+            return list(counts)
+        budget_ms = left_ms * own_ms / whole_ms if left_ms > 0 else -1.0
+        low, high = 0, sum(counts) + 1
         while high - low > 1:
             middle = (low + high) // 2
-            share = middle / len(counts)
-            taken = [min(each, share) for each in counts]
-            if self.whole_ms(taken, stage=stage) <= left_ms:  # type: ignore[arg-type]  # parts of rows do for a guess
+            if self.stage_ms(stage, shares(counts, middle)) <= budget_ms:
                 low = middle
             else:
                 high = middle
-        return low
+        return shares(counts, low)
