@@ -181,7 +181,8 @@ def _whole(made: Project, app: AppDefinition, redis_url: str, given: Given, requ
         with made.running("features", "scoring"):
             made.send(f"{made.name}.deployments", encode(deployment(app.models[0], digest)))
             made.until(lambda: made.metric("scoring", "model_loads_total", learner="release") == 1)
-            made.until(lambda: made.metric("features", "row_records", tally="applied") >= 2 * ITEMS * EVENTS)
+            for view in app.views:
+                made.until(lambda key=view.key: _applied(made, key) == ITEMS * EVENTS)  # type: ignore[misc]
             say(f"{ITEMS * EVENTS} events are in the store")
             before = _reads(made)
             replies, took_ms = asyncio.run(_ask(made, given, requests))
@@ -205,6 +206,10 @@ def _whole(made: Project, app: AppDefinition, redis_url: str, given: Given, requ
         "members_read_per_request": round(reads["members"] / asked, 3),
         "round_trips_per_request": round(reads["round_trips"] / asked, 3),
     }
+
+
+def _applied(made: Project, view: str) -> float:
+    return made.metric("features", "row_records", fold=view, tally="applied")
 
 
 def _candidates(reply: ScoreReply) -> Sequence[Any]:
