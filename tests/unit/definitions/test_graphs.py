@@ -155,7 +155,7 @@ def test_the_digest_covers_what_decides_an_answer_and_nothing_else() -> None:
         (
             "version=1",
             {"answer": "candidates.score(price).score(late).score(value).filter(price)"},
-            "cannot declare stage 4 .filter(…): app.py:24: expected a condition, such as a > b, got a float: origin.price",
+            "declare stage 4 .filter(…): app.py:24: expected a condition, such as a > b, got a float: origin.price",
         ),
         (
             "version=1",
