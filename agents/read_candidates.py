@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from agents.metrics import Metrics
-from agents.read_features import GuardedReads
+from agents.read_features import READ_MAX_MS, GuardedReads
 from agents.serve_model import monotonic_ms
 from definitions.declared import GraphDefinition, ViewDefinition
 from online_models.graphs import Features, Read
@@ -17,6 +17,9 @@ from streams.candidates import CandidateReader
 from streams.lookups import earlier
 from streams.reading import Served
 from streams.request_reply import Request
+
+READ_ONE_MS = 0.1
+"""What waiting for the store may take longer for each candidate that is read."""
 
 
 class CandidateReads:
@@ -85,7 +88,11 @@ class Reading:
         found = self._reads.reader(views).read(
             [(request.entities, request.at_ms) for request in self._requests],
             candidates,
-            partial(self._reads.reads.read, budget_ms=self._until_ms - begun_ms),
+            partial(
+                self._reads.reads.read,
+                budget_ms=self._until_ms - begun_ms,
+                longest_ms=READ_MAX_MS + READ_ONE_MS * len(candidates),
+            ),
         )
         self._count(views, len(candidates))
         if found is None:
