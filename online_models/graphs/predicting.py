@@ -93,9 +93,9 @@ def _usable(inputs: Sequence[Input], columns: Sequence[Column]) -> Mask:
     usable = np.ones(len(columns[0].values), dtype=np.bool_)
     for each, column in zip(inputs, columns, strict=True):
         if column.is_numbers:
-            values = column.values
-            if len(values) and max(np.nanmax(values, initial=0.0), -np.nanmin(values, initial=0.0)) > LARGEST_NUMBER:
-                usable &= ~(np.abs(values) > LARGEST_NUMBER)
+            beyond = np.abs(column.values) > LARGEST_NUMBER
+            if beyond.any():
+                usable &= ~beyond
         elif each.type is not ValueType.CATEGORY:
             usable &= np.array([not misfit(each.type, value, each.length) for value in column.values], dtype=np.bool_)
     return usable
