@@ -99,11 +99,11 @@ def unreadable(model: ReadsViews, version: ViewDefinition) -> tuple[str, ...]:
 
 
 def read_versions(app: AppDefinition, view: str, in_force: InForce) -> Mapping[str, ViewDefinition]:
-    """Return the version of a view that each model reads, by the model's key: before any switch, its own."""
+    """Return the version of a view that each model and graph reads, by its key: before any switch, its own."""
     key = in_force.key if in_force.generation else None
     by_key = {each.key: each for each in app.versions(view)}
     found: dict[str, ViewDefinition] = {}
-    for model in app.models:
+    for model in app.answering:
         for own in model.views:
             if own.name == view:
                 found[model.key] = _followed(model, own, by_key, key)
