@@ -28,7 +28,7 @@ TABLE: tuple[tuple[str, _Kind, tuple[str, ...], str], ...] = (
     ("partition_paused", Gauge, ("role", "topic", "partition", "reason"), "1 while a partition stands still, and why"),
     ("batch_seconds", Histogram, ("role",), "time to apply one record batch"),
     ("assigned_partitions", Gauge, ("role",), "partitions that this process works on"),
-    ("requests_total", Counter, ("model", "status", "reason"), "scoring requests by outcome"),
+    ("requests_total", Counter, ("model", "status", "reason"), "requests of models and graphs by outcome"),
     (
         "requests_unroutable_total",
         Counter,
@@ -43,6 +43,9 @@ TABLE: tuple[tuple[str, _Kind, tuple[str, ...], str], ...] = (
     ("remote_calls_total", Counter, ("model", "learner", "result"), "calls to servers of remote learners by outcome"),
     ("remote_seconds", Histogram, ("model", "learner"), "time a remote learner's scores took, failures included"),
     ("remote_circuit_open", Gauge, ("model", "learner"), "1 while a remote learner fails and is not asked"),
+    ("graph_candidates_total", Counter, ("graph", "stage"), "candidates that came to a stage of a graph"),
+    ("graph_round_trips_total", Counter, ("graph",), "round trips to the store for candidates' features"),
+    ("graph_entities_read_total", Counter, ("graph", "view"), "entities whose features were read for a graph"),
     ("labels_routed_total", Counter, ("model",), "labels copied into the outcomes topic"),
     ("labels_joined_total", Counter, ("model", "outcome"), "matched, timed out, duplicate or revised"),
     ("examples_learned_total", Counter, ("model", "learner"), "examples learned"),

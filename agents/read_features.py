@@ -31,18 +31,19 @@ class GuardedReads:
         self._closed_until_ms = 0
         self._is_failing = False
 
-    def read(self, question: Question, *, budget_ms: float) -> Answer | None:
+    def read(self, question: Question, *, budget_ms: float, longest_ms: float = READ_MAX_MS) -> Answer | None:
         """Return the answer, None where the store has none in time.
 
         Args:
             question: of the whole micro-batch.
-            budget_ms: what the request with most time has left; at most 20 ms of it are waited, and at least 5, so
-                that no caller can open the breaker by asking with next to no time.
+            budget_ms: what the request with most time has left; at most ``longest_ms`` of it are waited, and at least
+                5, so that no caller can open the breaker by asking with next to no time.
+            longest_ms: what a store in health never takes for such a question.
         """
         if self._now_ms() < self._closed_until_ms:
             return None
         try:
-            answer = self._store.read(question, timeout_ms=min(READ_MAX_MS, max(_READ_MIN_MS, budget_ms)))
+            answer = self._store.read(question, timeout_ms=min(longest_ms, max(_READ_MIN_MS, budget_ms)))
         except StoreUnavailable as error:
             self._closed_until_ms = self._now_ms() + _BREAK_MS
             self._say(error)

@@ -45,18 +45,18 @@ Canonical = dict[str, Any]
 
 def view_digest(view: ViewDefinition) -> str:
     """Return the hash of what decides the view's state, 12 hex digits."""
-    return _digest(canonical_view(view))
+    return digest_of(canonical_view(view))
 
 
 def model_digest(model: ModelDefinition) -> str:
     """Return the hash of the model's vector, label and learners, 12 hex digits."""
-    return _digest(canonical_model(model))
+    return digest_of(canonical_model(model))
 
 
 def event_digest(event: EventDefinition) -> str:
     """Return the hash of what decides how an event's records are read."""
     used = {each.name for each in event.fields}
-    return _digest({**_event(event, used), "name": event.name, "max_bytes": event.max_bytes})
+    return digest_of({**_event(event, used), "name": event.name, "max_bytes": event.max_bytes})
 
 
 def canonical_view(view: ViewDefinition) -> Canonical:
@@ -85,7 +85,7 @@ def fields_of(aggregate: Aggregate) -> frozenset[str]:
 
 def condition_text(conditions: tuple[Expression, ...]) -> str:
     """Return the conditions in canonical JSON: equal conditions, equal texts."""
-    return json.dumps([_expression(each) for each in conditions], separators=(",", ":"), ensure_ascii=True)
+    return json.dumps([canonical_expression(each) for each in conditions], separators=(",", ":"), ensure_ascii=True)
 
 
 def difference(old: ViewDefinition | ModelDefinition, new: ViewDefinition | ModelDefinition) -> str | None:
@@ -150,7 +150,7 @@ def _input(model: ModelDefinition, each: Input) -> Canonical:
         canonical["length"] = each.length
     if each.expression is not None:
         reads = {name: _read(model, name) for name in sorted(names_of(each.expression))}
-        return {**canonical, "expression": {"expression": _expression(each.expression), "reads": reads}}
+        return {**canonical, "expression": {"expression": canonical_expression(each.expression), "reads": reads}}
     return canonical if each.view is None else {**canonical, **_read(model, each.name)}
 
 
@@ -164,7 +164,7 @@ def _read(model: ModelDefinition, name: str) -> Canonical:
     feature, at, by = name.partition("@")
     view_name, _, feature_name = feature.partition(".")
     view = next(each for each in model.all_views if each.name == view_name)
-    read = {"view": view.key, "expression": _feature_expression(view, feature_name)}
+    read = {"view": view.key, "expression": canonical_feature(view, feature_name)}
     return {**read, "by": {each: _read(model, each) for each in by.split(",")}} if at else read
 
 
@@ -180,7 +180,7 @@ def _aggregate(aggregate: Aggregate) -> Canonical:
     }
     # Left out where there is none, so that what needs none keeps the digest that it has.
     if aggregate.where:
-        canonical["where"] = [_expression(each) for each in aggregate.where]
+        canonical["where"] = [canonical_expression(each) for each in aggregate.where]
     if aggregate.options:
         canonical["options"] = dict(aggregate.options)
     if aggregate.of:
@@ -193,31 +193,38 @@ def _label(label: LabelDefinition) -> Canonical:
     return {
         "event": _event(label.event, used),
         "key": label.key,
-        "value": _expression(label.value),
+        "value": canonical_expression(label.value),
         "within_ms": label.within_ms,
         "otherwise": label.otherwise,
     }
 
 
-def _feature_expression(view: ViewDefinition, feature_name: str | None) -> object:
+def canonical_feature(view: ViewDefinition, feature_name: str | None) -> object:
+    """Return the expression behind a feature of a view, None where it is an aggregate."""
     feature = next(each for each in view.features if each.name == feature_name)
     if feature.expression is None:
         return None
     read = {
-        name: None if name == ASKED_AT else _feature_expression(view, name)
+        name: None if name == ASKED_AT else canonical_feature(view, name)
         for name in sorted(names_of(feature.expression))
     }
-    return {"expression": _expression(feature.expression), "reads": read}
+    return {"expression": canonical_expression(feature.expression), "reads": read}
 
 
-def _expression(expression: Expression) -> list[object]:
+def canonical_expression(expression: Expression) -> list[object]:
+    """Return an expression as plain JSON values."""
     if isinstance(expression, Name):
         return ["name", expression.name]
     if isinstance(expression, Constant):
         return ["constant", expression.value]
     if isinstance(expression, Function):
-        return [expression.function, _expression(expression.operand), list(expression.settings), expression.otherwise]
-    operands = [_expression(expression.left), _expression(expression.right)]
+        return [
+            expression.function,
+            canonical_expression(expression.operand),
+            list(expression.settings),
+            expression.otherwise,
+        ]
+    operands = [canonical_expression(expression.left), canonical_expression(expression.right)]
     return [expression.operator, *operands, expression.otherwise]
 
 
@@ -232,6 +239,7 @@ def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, json.dumps(value)
 
 
-def _digest(canonical: Canonical) -> str:
+def digest_of(canonical: Canonical) -> str:
+    """Return the hash of plain JSON values, 12 hex digits."""
     text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_HEX_DIGITS]

@@ -159,7 +159,7 @@ class Vector:
         for given in features:
             vector._put(vector._input(given))
         vector._refuse_one_name_for_two()
-        _refuse_ambiguous_entities(declaring, vector.views.values())
+        refuse_ambiguous_entities(declaring, vector.views.values())
         return vector
 
     @property
@@ -186,7 +186,7 @@ class Vector:
 
     def _input(self, given: object) -> Input:
         if isinstance(given, FeatureTerm | RequestTerm | LookupTerm):
-            return self._leaf(given)
+            return self.leaf(given)
         if isinstance(given, NamedTerm):
             expression = given.expression(self._name)
             return Input(given.name, given.type, length=given.length, expression=expression, unit=given.unit)
@@ -199,22 +199,24 @@ class Vector:
 
     def _name(self, term: Term) -> str | None:
         if isinstance(term, FeatureTerm | RequestTerm | LookupTerm):
-            return self._leaf(term).name
+            return self.leaf(term).name
         if isinstance(term, AskedAtTerm):
             return ASKED_AT
         if isinstance(term, Leaf):
             raise self.declaring.refusal("expressions of features of views and hr.request(…)", repr(term))
         return None
 
-    def _leaf(self, term: FeatureTerm | RequestTerm | LookupTerm) -> Input:
+    def leaf(self, term: FeatureTerm | RequestTerm | LookupTerm) -> Input:
+        """Return what a term reads, gathered; or refuse it where it contradicts what was gathered before."""
         if isinstance(term, RequestTerm):
-            return self._request(term.input)
+            return self.request(term.input)
         if isinstance(term, LookupTerm):
             return self._lookup(term)
-        self.views.setdefault(term.view.name, self._one_version(term.view))
+        self.views.setdefault(term.view.name, self.one_version(term.view))
         return _feature_input(term)
 
-    def _request(self, given: Input) -> Input:
+    def request(self, given: Input) -> Input:
+        """Return a value that the request carries, gathered: one type and unit for one name."""
         known = self.requests.setdefault(given.name, given)
         if (known.type, known.length) != (given.type, given.length) or common(known.unit, given.unit) is None:
             first, second = (f"{each.type.written} {each.length or each.unit}".rstrip() for each in (known, given))
@@ -222,12 +224,13 @@ class Vector:
         return known
 
     def _lookup(self, term: LookupTerm) -> Input:
-        by = tuple(self._leaf(each).name for each in term.by)
-        found = Lookup(self._one_version(term.read.view), by)
+        by = tuple(self.leaf(each).name for each in term.by)
+        found = Lookup(self.one_version(term.read.view), by)
         self.lookups.setdefault(f"{found.view.name}{found.suffix}", found)
         return _feature_input(term.read, found.suffix)
 
-    def _one_version(self, view: ViewDefinition) -> ViewDefinition:
+    def one_version(self, view: ViewDefinition) -> ViewDefinition:
+        """Return the view, or refuse it where another version of it was gathered."""
         if self._known.setdefault(view.name, view) is not view:
             raise self.declaring.refusal(f"one version of view {view.name}", "two")
         return view
@@ -239,7 +242,8 @@ def _feature_input(term: FeatureTerm, suffix: str = "") -> Input:
     return Input(name, feature.type, view, feature.name, length=feature.length, unit=feature.unit)
 
 
-def _refuse_ambiguous_entities(declaring: Declaring, views: Iterable[ViewDefinition]) -> None:
+def refuse_ambiguous_entities(declaring: Declaring, views: Iterable[ViewDefinition]) -> None:
+    """Refuse views that call entities of different types by one name."""
     types: dict[str, tuple[ValueType, str]] = {}
     for view in views:
         for name in view.entity_names:

@@ -1,12 +1,14 @@
-"""Whether what a request carries is what the model asks for: its entities and its inputs, by name and type."""
+"""Whether what a request carries is what is asked for: entities, inputs and candidates, by name and type."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import NoneType
+from typing import Any
 
-from definitions.declared import Field, ModelDefinition
-from definitions.values import Value, ValueType, misfit, shown
+from definitions.declared import Field, GraphDefinition, Input, ModelDefinition
+from definitions.values import LARGEST_NUMBER, PLAIN_TYPES, Value, ValueType, misfit, shown
 
 _MISSING = object()
 
@@ -19,10 +21,20 @@ class RequestValues:
     inputs: Mapping[str, Value]
 
 
+@dataclass(frozen=True, slots=True)
+class CandidateValues:
+    """What a request says of its candidates, complete and in its order."""
+
+    ids: Sequence[str | int]
+    """Each once."""
+    inputs: Mapping[str, Sequence[Value]] = field(default_factory=dict)
+    """Each input of the candidates, one value per candidate."""
+
+
 def check_inputs(
-    model: ModelDefinition, entities: Mapping[str, object], inputs: Mapping[str, object]
+    model: ModelDefinition | GraphDefinition, entities: Mapping[str, object], inputs: Mapping[str, object]
 ) -> RequestValues | str:
-    """Return the values that the model asks for, or what is wrong: ``$.inputs.distance: expected float, got 'x'``.
+    """Return the values that are asked for, or what is wrong: ``$.inputs.distance: expected float, got 'x'``.
 
     An entity may be null or left out where the field of an event that names it may be null. An input may be null, but
     not left out. What the model does not ask for is ignored. A whole number is taken for a float.
@@ -30,32 +42,95 @@ def check_inputs(
     Cost: 5 µs for one view and two inputs.
     """
     given_entities: dict[str, str | int | None] = {}
-    for view in model.views:
-        for field in view.entity:
-            if field.name in given_entities:
-                continue
-            entity = entities.get(field.name, _MISSING)
-            wrong = _wrong_entity(field, entity)
-            if wrong:
-                return f"$.entities.{field.name}: {wrong}"
-            given_entities[field.name] = entity if isinstance(entity, str | int) else None
-    given_inputs: dict[str, Value] = {}
-    for each in model.requests:
-        value = inputs.get(each.name, _MISSING)
-        wrong = misfit(each.type, value, each.length)
+    for each in _entities(model):
+        if each.name in given_entities:
+            continue
+        entity = entities.get(each.name, _MISSING)
+        wrong = _wrong_entity(each, entity)
         if wrong:
-            return f"$.inputs.{each.name}: {wrong if value is not _MISSING else 'expected a value, got nothing'}"
-        given_inputs[each.name] = _plain(each.type, value)
+            return f"$.entities.{each.name}: {wrong}"
+        given_entities[each.name] = entity if isinstance(entity, str | int) else None
+    given_inputs: dict[str, Value] = {}
+    for asked in model.requests:
+        value = inputs.get(asked.name, _MISSING)
+        wrong = misfit(asked.type, value, asked.length)
+        if wrong:
+            return f"$.inputs.{asked.name}: {wrong if value is not _MISSING else 'expected a value, got nothing'}"
+        given_inputs[asked.name] = _plain(asked.type, value)
     return RequestValues(given_entities, given_inputs)
 
 
-def _wrong_entity(field: Field, entity: object) -> str:
+def check_candidates(
+    graph: GraphDefinition, ids: Sequence[str | int], inputs: Mapping[str, Sequence[object]]
+) -> CandidateValues | str:
+    """Return the candidates that a graph is to rank, or what is wrong: ``$.candidates[3]: expected str, got 7``.
+
+    Each id may come once. An input may be null.
+
+    Args:
+        graph: what is asked.
+        ids: the candidates' ids, in the request's order.
+        inputs: every input that the graph declares, one value per candidate.
+
+    Cost: 0.1 us a candidate, and as much for each input.
+    """
+    kind = graph.candidates.entity.type
+    right = int if kind is ValueType.INT else str
+    if set(map(type, ids)) - {right}:
+        place = next(place for place, each in enumerate(ids) if type(each) is not right)
+        return f"$.candidates[{place}]: expected {kind.written}, got {shown(ids[place])}"
+    if len(set(ids)) < len(ids):
+        return _twice(ids)
+    columns: dict[str, Sequence[Value]] = {}
+    for each in graph.candidates.inputs:
+        values = inputs[each.name]
+        if _all_fit(each, values):
+            columns[each.name] = values  # type: ignore[assignment]  # they fit their type
+            continue
+        for place, value in enumerate(values):
+            wrong = misfit(each.type, value, each.length)
+            if wrong:
+                return f"$.candidates[{place}].inputs.{each.name}: {wrong}"
+        columns[each.name] = [_plain(each.type, value) for value in values]
+    return CandidateValues(ids, columns)
+
+
+def _entities(model: ModelDefinition | GraphDefinition) -> Iterator[Field]:
+    """Yield what names the entities that the request itself gives."""
+    candidate = model.candidates.entity.name if isinstance(model, GraphDefinition) else None
+    for view in model.views:
+        yield from (each for each in view.entity if each.name != candidate)
+
+
+def _twice(ids: Sequence[str | int]) -> str:
+    first: dict[str | int, int] = {}
+    for place, each in enumerate(ids):
+        if first.setdefault(each, place) != place:
+            return f"$.candidates[{place}]: expected each id once, got {shown(each)} as at [{first[each]}]"
+    raise AssertionError(ids)
+
+
+def _all_fit(each: Input, values: Sequence[Any]) -> bool:
+    """Return whether all values are right as they are, in the common case: else each has to be looked at."""
+    kinds = set(map(type, values))
+    present = [value for value in values if value is not None] if NoneType in kinds else values
+    if kinds - {NoneType, *PLAIN_TYPES[each.type]} or (each.type is ValueType.FLOAT and int in kinds):
+        return False
+    if not present or each.type in (ValueType.CATEGORY, ValueType.BOOL):
+        return True
+    if each.type is ValueType.EMBEDDING or not -LARGEST_NUMBER <= min(present) <= max(present) <= LARGEST_NUMBER:
+        return False
+    total = sum(present)
+    return bool(total == total)  # noqa: PLR0124  # a NaN among them hides from min and max, but makes the sum one
+
+
+def _wrong_entity(named: Field, entity: object) -> str:
     """Return what is wrong with an entity, nothing if it is right."""
     absent = entity is None or entity is _MISSING
-    right = field.nullable if absent else type(entity) is (int if field.type is ValueType.INT else str)
+    right = named.nullable if absent else type(entity) is (int if named.type is ValueType.INT else str)
     if right:
         return ""
-    return f"expected {field.type.written}, got {_got(entity)}"
+    return f"expected {named.type.written}, got {_got(entity)}"
 
 
 def _plain(kind: ValueType, value: object) -> Value:

@@ -1,7 +1,8 @@
 """The front door: ``import headrace as hr`` gives authors and callers every public name.
 
 Authors declare with `Event`, `Features`, `Model`, `Label` and `Route`; aggregates, what a model reads (`request`,
-`lookup`, `named`, `asked_at`) and learners are functions beside them; `Unit` and `Length` belong in annotations. A
+`lookup`, `named`, `asked_at`) and learners are functions beside them; `Unit` and `Length` belong in annotations.
+`Graph` ranks `candidates` by what is `predicted` of them, by a `dot` product or by an expression. A
 service that needs scores uses `ScoringClient`, or `SyncScoringClient` without an event loop; they are loaded when they
 are first named.
 Knows: every room. Never known by any: nothing imports the front door but the author's own module.
@@ -30,9 +31,11 @@ from definitions.aggregates import (
     variance,
 )
 from definitions.annotations import Length, Unit
+from definitions.candidates import candidates, dot, predicted
 from definitions.errors import DefinitionError, HeadraceError
 from definitions.events import Event
 from definitions.features import Features
+from definitions.graphs import Graph
 from definitions.inputs import lookup, named, request
 from definitions.labels import Label
 from definitions.learners import ensemble, onnx, open_inference, python, river, tensorflow_serving, xgboost
@@ -48,6 +51,7 @@ __all__ = [
     "DefinitionError",
     "Event",
     "Features",
+    "Graph",
     "HeadraceError",
     "Label",
     "Length",
@@ -57,10 +61,12 @@ __all__ = [
     "SyncScoringClient",
     "Unit",
     "asked_at",
+    "candidates",
     "count",
     "decayed_count",
     "decayed_mean",
     "distinct",
+    "dot",
     "ensemble",
     "first",
     "hour",
@@ -73,6 +79,7 @@ __all__ = [
     "named",
     "onnx",
     "open_inference",
+    "predicted",
     "python",
     "quantile",
     "ratio",

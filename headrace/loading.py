@@ -17,10 +17,11 @@ from types import ModuleType
 from typing import TypeVar
 
 import definitions
-from definitions.declared import AppDefinition, EventDefinition, ModelDefinition, ViewDefinition
+from definitions.declared import AppDefinition, EventDefinition, GraphDefinition, ModelDefinition, ViewDefinition
 from definitions.errors import AppNotLoaded, DefinitionError, HeadraceError
 from definitions.events import Event
 from definitions.features import Features
+from definitions.graphs import Graph
 from definitions.identity import difference
 from definitions.models import Model
 
@@ -34,7 +35,7 @@ _NOT_THE_AUTHORS = (
     "<frozen",
 )
 
-_Definition = TypeVar("_Definition", EventDefinition, ViewDefinition, ModelDefinition)
+_Definition = TypeVar("_Definition", EventDefinition, ViewDefinition, ModelDefinition, GraphDefinition)
 
 
 def load_app(module_name: str) -> AppDefinition:
@@ -49,15 +50,21 @@ def load_app(module_name: str) -> AppDefinition:
     """
     module = _imported(module_name)
     declared = [each for each in vars(module).values() if isinstance(each, type)]
-    models = [each.definition for each in declared if issubclass(each, Model) and each is not Model]
+    graphs = _distinct(each.definition for each in declared if issubclass(each, Graph) and each is not Graph)
+    own_models = [each.definition for each in declared if issubclass(each, Model) and each is not Model]
+    models = _distinct([*own_models, *(model for graph in graphs for model in graph.models)])
     own_views = [each.definition for each in declared if issubclass(each, Features) and each is not Features]
     own_events = [each.definition for each in declared if issubclass(each, Event) and each is not Event]
-    views = _distinct([*own_views, *(view for model in models for view in model.all_views)])
+    read = [
+        *(view for model in models for view in model.all_views),
+        *(view for graph in graphs for view in graph.views),
+    ]
+    views = _distinct([*own_views, *read])
     labels = (model.label.event for model in models if model.label is not None)
     events = _distinct([*own_events, *(source.event for view in views for source in view.sources), *labels])
     if not events:
         raise AppNotLoaded(f"cannot load app: {module_name}: expected classes of hr.Event and hr.Features, got none")
-    app = AppDefinition(_name(module, module_name), events, views, _distinct(models))
+    app = AppDefinition(_name(module, module_name), events, views, models, graphs)
     _refuse_contradictions(app)
     return app
 
@@ -118,6 +125,11 @@ def _refuse_contradictions(app: AppDefinition) -> None:
         if model.name == other.name:
             got = f"versions {model.version} and {other.version}"
             raise DefinitionError(f"cannot load app {app.name}: model {model.name}: expected one version, got {got}")
+    for graph in app.graphs:
+        same = [each.key for each in app.answering if each.name == graph.name and each is not graph]
+        if same:
+            expected = f"graph {graph.name}: expected a name that no other graph or model has"
+            raise DefinitionError(f"cannot load app {app.name}: {expected}, got {graph.key} and {', '.join(same)}")
     for event, twin in combinations(app.events, 2):
         if event.name == twin.name or event.topic == twin.topic:
             got = f"{event.name} of {event.topic} and {twin.name} of {twin.topic}"

@@ -148,6 +148,10 @@ class Executor:
         turn.observe(clock=self._clock, until_ms=until_ms)
         return MicroBatch(answered.answers, turn, tuple(turn.failures), answered.predict_ms)
 
+    def scorer(self, learner: str) -> Scorer | None:
+        """Return the trained version in force, None where there is none."""
+        return self.line_up.scorers.get(learner)
+
     def score(self, vectors: Sequence[Vector], *, until_ms: float = float("inf")) -> MicroBatch:
         """Answer and observe a micro-batch in one go: the champion's answers first, then the shadows.
 

@@ -6,6 +6,9 @@ the ``kind`` tag where a topic carries several kinds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import msgspec
 
 from definitions.declared import RouteDefinition
@@ -21,6 +24,8 @@ class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     label_key: str | int | None = None
     at: int | str | None = None
     """The event time asked about: epoch ms or RFC 3339; None means the request's LogAppendTime."""
+    candidates: Sequence[str | int | Mapping[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+    """What a graph is to rank: ids, or objects of ``id`` and ``inputs``. Left out where a model is asked."""
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +43,13 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     queue_ms: float = 0.0
     read_ms: float = 0.0
     predict_ms: float = 0.0
+
+
+class RankedCandidate(msgspec.Struct, frozen=True, gc=False):
+    """A candidate in the answer of a graph; ``score`` is None where it has none."""
+
+    id: str | int
+    score: float | None
 
 
 class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +74,8 @@ class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):
     message: str | None = None
     """For people: what was wrong with the request, and at which ``$.path``; why a learner did not answer."""
     timings: Timings = Timings()
+    candidates: list[RankedCandidate] | msgspec.UnsetType = msgspec.UNSET
+    """A graph's answer, in order. Left out where it is a model's."""
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag="prediction", tag_field="kind"):

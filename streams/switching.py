@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from definitions.declared import AppDefinition, ViewDefinition
+from definitions.declared import AppDefinition, GraphDefinition, ViewDefinition
 from streams import intake as intakes
 from streams.copies import copier_fold
 from streams.errors import SwitchRefused
@@ -74,18 +74,19 @@ def standings(
 
 
 def refuse_unreadable(app: AppDefinition, to: ViewDefinition) -> None:
-    """Refuse a version that a model which follows the view could not be read in.
+    """Refuse a version that a model or graph which follows the view could not be read in.
 
     Raises:
-        SwitchRefused: a feature that a model reads is missing, or of another type, or the entity is another.
+        SwitchRefused: a feature that one reads is missing, or of another type, or the entity is another.
     """
-    for model in app.models:
+    for model in app.answering:
         if any(view.name == to.name for view in model.views) and to.name not in model.pinned:
             missing = unreadable(model, to)
+            kind = "graph" if isinstance(model, GraphDefinition) else "model"
             if missing:
                 raise SwitchRefused(
-                    f"cannot switch {to.name} to version {to.version}: model {model.key}: expected "
-                    f"{', '.join(missing)} as the model reads it, got none such; declare it, or pin the model's "
+                    f"cannot switch {to.name} to version {to.version}: {kind} {model.key}: expected "
+                    f"{', '.join(missing)} as the {kind} reads it, got none such; declare it, or pin the model's "
                     "version with pins="
                 )
 

@@ -3,7 +3,7 @@
 ==============================  =====================  ==========  =======  ====================  ====================
 topic (after the namespace)     key                    partitions  cleanup  written by            read by
 ==============================  =====================  ==========  =======  ====================  ====================
-``<model>.requests``            any                    default     delete   callers               scoring
+``<model or graph>.requests``   any                    default     delete   callers               scoring
 ``replies``                     correlation id         16          delete   scoring               the caller's client
 ``<model>.v<n>.outcomes``       label key              default     delete   scoring, learning     learning, monitoring
 ``<model>.v<n>.examples``       label key              1           delete   learning              learning
@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from definitions.declared import AppDefinition, EventDefinition, ModelDefinition
+from definitions.declared import AppDefinition, EventDefinition, GraphDefinition, ModelDefinition
 
 DEFAULT_PARTITIONS = 4
 REPLY_PARTITIONS = 16
@@ -50,13 +50,13 @@ class TopicConfig:
         return {"message.timestamp.type": "LogAppendTime", **self.config}
 
 
-def requests(namespace: str, model: ModelDefinition) -> str:
-    """Return the topic that callers ask a model on."""
-    return requests_of(namespace, model.name)
+def requests(namespace: str, asked: ModelDefinition | GraphDefinition) -> str:
+    """Return the topic that callers ask a model or a graph on."""
+    return requests_of(namespace, asked.name)
 
 
 def requests_of(namespace: str, name: str) -> str:
-    """Return the topic to ask the model called ``name`` on, for callers who have no definitions."""
+    """Return the topic to ask the model or graph called ``name`` on, for callers who have no definitions."""
     return f"{namespace}.{name}.requests"
 
 
@@ -122,11 +122,10 @@ def declared(app: AppDefinition, namespace: str, partitions: int = DEFAULT_PARTI
     """
     configs = [*(config for event in app.events for config in _of_event(event, namespace, partitions))]
     configs += [config for copy in app.copies for config in _of_copy(copy, namespace, partitions)]
+    room = {"max.message.bytes": str(REQUEST_MAX_BYTES + 16 * 1024)}
+    configs += [TopicConfig(requests(namespace, each), partitions, room) for each in app.answering]
     for model in app.models:
         configs += [
-            TopicConfig(
-                requests(namespace, model), partitions, {"max.message.bytes": str(REQUEST_MAX_BYTES + 16 * 1024)}
-            ),
             TopicConfig(outcomes(namespace, model), partitions),
             TopicConfig(examples(namespace, model), partitions=1),
         ]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from definitions.declared import AppDefinition, ModelDefinition, ViewDefinition
 from streams.reading import Asked, FeatureReader, Served
@@ -65,7 +66,26 @@ def read_in_force(store: OnlineStore, versions: Sequence[ViewDefinition]) -> InF
     return InForce(oldest.key, oldest.key) if pointer is None else InForce.read(pointer)
 
 
-def unreadable(model: ModelDefinition, version: ViewDefinition) -> tuple[str, ...]:
+class ReadsViews(Protocol):
+    """Who reads views: a model, or a graph."""
+
+    @property
+    def views(self) -> tuple[ViewDefinition, ...]:
+        """The views as it declares them."""
+        ...
+
+    @property
+    def pinned(self) -> tuple[str, ...]:
+        """Names of the views of which it keeps to the version declared."""
+        ...
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """What it reads: ``view.feature`` names among others."""
+        ...
+
+
+def unreadable(model: ReadsViews, version: ViewDefinition) -> tuple[str, ...]:
     """Return what keeps a model from reading a view in another version: ``view.feature`` or ``view(entity)`` names."""
     own = next(view for view in model.views if view.name == version.name)
     types = {each.name: (each.type, each.length) for each in version.features}
@@ -79,11 +99,11 @@ def unreadable(model: ModelDefinition, version: ViewDefinition) -> tuple[str, ..
 
 
 def read_versions(app: AppDefinition, view: str, in_force: InForce) -> Mapping[str, ViewDefinition]:
-    """Return the version of a view that each model reads, by the model's key: before any switch, its own."""
+    """Return the version of a view that each model and graph reads, by its key: before any switch, its own."""
     key = in_force.key if in_force.generation else None
     by_key = {each.key: each for each in app.versions(view)}
     found: dict[str, ViewDefinition] = {}
-    for model in app.models:
+    for model in app.answering:
         for own in model.views:
             if own.name == view:
                 found[model.key] = _followed(model, own, by_key, key)
@@ -91,7 +111,7 @@ def read_versions(app: AppDefinition, view: str, in_force: InForce) -> Mapping[s
 
 
 def _followed(
-    model: ModelDefinition, own: ViewDefinition, by_key: Mapping[str, ViewDefinition], key: str | None
+    model: ReadsViews, own: ViewDefinition, by_key: Mapping[str, ViewDefinition], key: str | None
 ) -> ViewDefinition:
     """Return what the model reads in place of its own version: that of ``key`` where it knows and can read it."""
     other = None if key is None or own.name in model.pinned else by_key.get(key)
@@ -109,20 +129,45 @@ class Found:
     """The versions that were read."""
 
 
+class ViewsInForce:
+    """The versions of its views that a model or graph reads, as the pointers told last.
+
+    A version that this process does not know, or that the model could not read, is not followed.
+    """
+
+    def __init__(self, model: ReadsViews, declared: Iterable[ViewDefinition] = ()) -> None:
+        self._model = model
+        self._by_key = {view.key: view for view in (*declared, *model.views)}
+        self._told: tuple[str | None, ...] = (None,) * len(model.views)
+        self.pointers = tuple(pointer_name(view.name) for view in model.views)
+        """Names of the pointers to be read with the features."""
+        self.views = model.views
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the versions in force."""
+        return tuple(view.key for view in self.views)
+
+    def follow(self, pointers: Sequence[Pointer | None]) -> bool:
+        """Believe what the pointers say; return whether that is something else than before."""
+        told = tuple(None if pointer is None else InForce.read(pointer).key for pointer in pointers)
+        if told == self._told:
+            return False
+        pairs = zip(self._model.views, told, strict=True)
+        believed, self._told = self.keys, told
+        self.views = tuple(_followed(self._model, own, self._by_key, key) for own, key in pairs)
+        return self.keys != believed
+
+
 class ModelReader:
     """Reads the features of one model, each view in the version in force.
 
     Believes in the versions that it read last, so that only the first read after a switch costs a second round trip.
-    A version that this process does not know, or that the model could not read, is not followed.
     """
 
     def __init__(self, model: ModelDefinition, declared: Iterable[ViewDefinition] = ()) -> None:
-        self._model = model
-        self._by_key = {view.key: view for view in (*declared, *model.views)}
-        self._switched = tuple(pointer_name(view.name) for view in model.views)
+        self._in_force = ViewsInForce(model, declared)
         self._readers: dict[tuple[str, ...], FeatureReader] = {}
-        self._told: tuple[str | None, ...] = (None,) * len(model.views)
-        self._believe(model.views)
 
     def read(
         self,
@@ -140,30 +185,23 @@ class ModelReader:
             read: asks the store, called once, and once more where a version was put in force since the last read.
             pointers: names of what else is wanted.
         """
-        names = (*self._switched, *pointers)
+        in_force = self._in_force
+        own = len(in_force.pointers)
+        names = (*in_force.pointers, *pointers)
         question = self._reader.question(asked, pointers=names)
         answer = read(question)
-        if answer is not None and self._follow(answer.pointers):
+        if answer is not None and in_force.follow(answer.pointers[:own]):
             question = self._reader.question(asked, pointers=names)
             answer = read(question)
         if answer is None:
             return None
-        served = [self._reader.serve(question, answer, index, at) for index, at in enumerate(at_ms)]
-        return Found(served, answer.pointers[len(self._switched) :], self._views)
+        reader = self._reader
+        served = [reader.serve(question, answer, index, at) for index, at in enumerate(at_ms)]
+        return Found(served, answer.pointers[own:], in_force.views)
 
-    def _follow(self, pointers: Sequence[Pointer | None]) -> bool:
-        """Believe what the pointers say; return whether that is something else than before."""
-        own = pointers[: len(self._switched)]
-        told = tuple(None if pointer is None else InForce.read(pointer).key for pointer in own)
-        if told == self._told:
-            return False
-        pairs = zip(self._model.views, told, strict=True)
-        believed, self._told = self._keys, told
-        self._believe(tuple(_followed(self._model, own, self._by_key, key) for own, key in pairs))
-        return self._keys != believed
-
-    def _believe(self, views: tuple[ViewDefinition, ...]) -> None:
-        self._views, self._keys = views, tuple(view.key for view in views)
-        if self._keys not in self._readers:
-            self._readers[self._keys] = FeatureReader(views)
-        self._reader = self._readers[self._keys]
+    @property
+    def _reader(self) -> FeatureReader:
+        keys = self._in_force.keys
+        if keys not in self._readers:
+            self._readers[keys] = FeatureReader(self._in_force.views)
+        return self._readers[keys]

@@ -12,9 +12,10 @@ import os
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self, TypedDict, Unpack
+from typing import Any, Self, TypedDict, Unpack
 
 import msgspec
+from msgspec import UNSET
 
 from agents.transport import Log, Producer, Tail
 from definitions.errors import HeadraceError
@@ -61,6 +62,8 @@ class ScoreQuestion(TypedDict, total=False):
     """The event time asked about, epoch ms or RFC 3339 with an offset; None means now."""
     traceparent: str | None
     """The trace that the request belongs to, as W3C Trace Context writes it; left out if it is not well formed."""
+    candidates: Sequence[str | int | Mapping[str, Any]] | None
+    """What a graph is to rank: ids, or objects of an ``id`` and ``inputs`` of its own; each id once."""
 
 
 class ScoringClient:
@@ -159,7 +162,7 @@ class ScoringClient:
         await self.close()
 
     async def score(self, model: str, *, timeout_ms: int, **question: Unpack[ScoreQuestion]) -> ScoreReply:
-        """Ask for one score, and return the one outcome, at the latest after ``timeout_ms``.
+        """Ask a model, or a graph about ``candidates``; return the one outcome, at the latest after ``timeout_ms``.
 
         Args:
             model: its name.
@@ -268,12 +271,14 @@ def _connect(kafka: str, properties: Mapping[str, str]) -> Log:
 
 
 def _encoded(model: str, question: ScoreQuestion, timeout_ms: int) -> bytes | ScoreReply:
+    candidates = question.get("candidates")
     asked = ScoreRequest(
         model=model,
         entities=dict(question.get("entities") or {}),
         inputs=dict(question.get("inputs") or {}),
         label_key=question.get("label_key"),
         at=question.get("at"),
+        candidates=UNSET if candidates is None else list(candidates),
     )
     return encode_request(asked, timeout_ms)
 

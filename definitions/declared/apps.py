@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from definitions.declared.events import EventDefinition
+from definitions.declared.graphs import GraphDefinition
 from definitions.declared.models import ModelDefinition
 from definitions.declared.views import Source, ViewDefinition
 from definitions.declaring import not_declared
 
-_Named = TypeVar("_Named", EventDefinition, ViewDefinition, ModelDefinition)
+_Named = TypeVar("_Named", EventDefinition, ViewDefinition, ModelDefinition, GraphDefinition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,12 @@ class AppDefinition:
     events: tuple[EventDefinition, ...]
     views: tuple[ViewDefinition, ...]
     models: tuple[ModelDefinition, ...]
+    graphs: tuple[GraphDefinition, ...] = ()
+
+    @property
+    def answering(self) -> tuple[ModelDefinition | GraphDefinition, ...]:
+        """Everything that requests may ask."""
+        return (*self.models, *self.graphs)
 
     def event(self, name: str) -> EventDefinition:
         """Return the event called ``name``.
@@ -71,6 +78,14 @@ class AppDefinition:
             NotDeclared: there is none; the text lists those there are, and the nearest.
         """
         return _named("model", self, name, self.models)
+
+    def asked(self, name: str) -> ModelDefinition | GraphDefinition:
+        """Return the graph or the model that requests call ``name``.
+
+        Raises:
+            NotDeclared: there is neither.
+        """
+        return next((each for each in self.graphs if each.name == name), None) or self.model(name)
 
 
 def _named(kind: str, app: AppDefinition, name: str, among: Sequence[_Named]) -> _Named:

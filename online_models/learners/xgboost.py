@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+import numpy as np
 import xgboost
+from numpy.typing import NDArray
 
 from definitions.encoder import Encoder, Vector
 from online_models.errors import ArtefactRefused
@@ -41,6 +43,16 @@ class XGBoostScorer:
         for vector in vectors:
             self._encoder.check(vector)
         scores: list[float] = self._booster.inplace_predict(self._encoder.matrix(vectors)).tolist()
+        return scores
+
+    @property
+    def encoder(self) -> Encoder:
+        """What makes its matrices."""
+        return self._encoder
+
+    def score_matrix(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return one score per row of a checked matrix of the encoder's, in order."""
+        scores: NDArray[np.float32] = self._booster.inplace_predict(matrix)
         return scores
 
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from definitions.requests import CandidateValues
 from definitions.values import Value
 from streams.messages import ScoreReply
 
@@ -86,6 +87,8 @@ class Request:
     inputs: Mapping[str, Value]
     """The values that the request itself brings, by input name."""
     label_key: str | None
+    candidates: CandidateValues | None = None
+    """What is to be ranked, where a graph is asked."""
 
     @property
     def traceparent(self) -> str | None:

@@ -7,7 +7,7 @@ once, while its caller still listens. The estimate is of measured times; "now" i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -98,6 +98,11 @@ class Waiting(Generic[_Asked]):
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def requests(self) -> Sequence[_Asked]:
+        """Those that wait, in order of arrival."""
+        return self._waiting
 
     def put(self, requests: Iterable[_Asked]) -> list[_Asked]:
         """Let requests wait, in order of arrival; return the oldest that there is no room for."""

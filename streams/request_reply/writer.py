@@ -30,18 +30,34 @@ def encode_request(body: ScoreRequest, timeout_ms: int) -> bytes | ScoreReply:
     """Return the body's bytes, or the outcome of a request that is not worth sending."""
     if not 1 <= timeout_ms <= TIMEOUT_MAX_MS:
         return rejected(Reason.INVALID, f"timeout_ms: expected 1 to {TIMEOUT_MAX_MS}, got {timeout_ms}")
-    for name, value in body.inputs.items():
-        # JSON has no such numbers, and the encoder would write null: "no value", which it is not.
-        numbers = value if isinstance(value, list) else (value,)
-        if any(isinstance(each, float) and not math.isfinite(each) for each in numbers):
-            return rejected(Reason.INVALID, f"$.inputs.{name}: expected a finite number or null, got {value}")
+    wrong = _not_finite("$.inputs", body.inputs)
+    if wrong:
+        return rejected(Reason.INVALID, wrong)
     try:
         data = encode(body)
     except (TypeError, ValueError, OverflowError) as error:
         return rejected(Reason.INVALID, f"$: expected values of JSON: {error}")
+    # Ten thousand candidates are looked at one by one only where one of their values was written as null.
+    if body.candidates and data.find(b"null", data.find(b'"candidates":')) >= 0:
+        for place, each in enumerate(body.candidates):
+            wrong = wrong or _not_finite(f"$.candidates[{place}].inputs", isinstance(each, dict) and each.get("inputs"))
+        if wrong:
+            return rejected(Reason.INVALID, wrong)
     if len(data) > REQUEST_MAX_BYTES:
         return rejected(Reason.TOO_LARGE, f"$: expected at most {REQUEST_MAX_BYTES} bytes, got {len(data)}")
     return data
+
+
+def _not_finite(path: str, inputs: object) -> str:
+    """Return which of the inputs is not finite, nothing if none is.
+
+    JSON has no such numbers, and the encoder would write null: "no value", which it is not.
+    """
+    for name, value in inputs.items() if isinstance(inputs, dict) else ():
+        numbers = value if isinstance(value, list) else (value,)
+        if any(isinstance(each, float) and not math.isfinite(each) for each in numbers):
+            return f"{path}.{name}: expected a finite number or null, got {value}"
+    return ""
 
 
 def rejected(reason: Reason, problem: str) -> ScoreReply:

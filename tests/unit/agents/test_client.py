@@ -14,7 +14,7 @@ from agents.client.blocking import SyncScoringClient
 from agents.transport import Tail
 from agents.transport.in_process import InProcessLog
 from streams import topics
-from streams.messages import ScoreReply, ScoreRequest, encode
+from streams.messages import RankedCandidate, ScoreReply, ScoreRequest, encode
 from streams.records import Partition, Record
 from streams.request_reply import CORRELATION_ID, REPLY_PARTITION, REPLY_TOPIC, TIMEOUT_MS, TRACEPARENT, partition_of
 from streams.topics import TopicConfig
@@ -112,6 +112,17 @@ async def test_a_request_says_all_that_the_protocol_asks_for(client: ScoringClie
     assert len(headers[REPLY_PARTITION]) == 4
     assert headers[TIMEOUT_MS] == b"4000"
     assert request.value() == encode(ScoreRequest(model="late", **QUESTION))
+
+
+async def test_candidates_are_asked_for_and_come_back_in_order(client: ScoringClient, scorer: Scorer) -> None:
+    candidates = [{"id": "a", "inputs": {"price": None}}, {"id": "b", "inputs": {"price": 2.0}}]
+    asked = asyncio.create_task(client.score("late", candidates=candidates, timeout_ms=4_000))
+    [request] = await scorer.next_requests()
+    ranked = [RankedCandidate("b", 0.5), RankedCandidate("a", None)]
+    await scorer.reply(request, encode(ScoreReply(request_id="r", status="ok", candidates=ranked)))
+
+    assert msgspec.json.decode(request.value() or b"")["candidates"] == candidates
+    assert (await asked).candidates == ranked
 
 
 async def test_no_reply_is_expired_by_the_deadline(client: ScoringClient) -> None:
@@ -219,6 +230,10 @@ async def test_an_unknown_model_is_the_callers_error_before_it_sends(client: Sco
     [
         ({"inputs": {"text": "x" * 1024 * 1024}}, "too_large"),
         ({"inputs": {"distance": float("nan")}}, "invalid"),
+        (
+            {"candidates": [{"id": "a", "inputs": {"price": 1.0}}, {"id": "b", "inputs": {"price": float("nan")}}]},
+            "invalid",
+        ),
         ({"timeout_ms": 60_001}, "invalid"),
     ],
 )

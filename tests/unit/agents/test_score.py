@@ -16,10 +16,10 @@ from agents.context import RoleContext
 from agents.featurize import FeaturesRole
 from agents.metrics import Metrics
 from agents.runner import Runner
-from agents.score import MICRO_BATCH, ScoringRole
+from agents.score import ScoringRole
 from agents.transport.clock import ManualClock
 from agents.transport.in_process import InProcessLog
-from definitions.declared import AppDefinition, ModelDefinition
+from definitions.declared import AppDefinition, GraphDefinition, ModelDefinition
 from definitions.encoder import Encoder
 from online_models.learners import Cut
 from streams import topics
@@ -28,6 +28,7 @@ from streams.errors import StoreUnavailable
 from streams.messages import Prediction, ScoreReply, encode
 from streams.records import Record
 from streams.request_reply import CORRELATION_ID, REPLY_PARTITION, REPLY_TOPIC, TIMEOUT_MS, TRACEPARENT, partition_bytes
+from streams.request_reply.admission import MICRO_BATCH
 from streams.store import Answer, Cell, Link, Pointer, Question, Row, RowKey, fresh_mark
 from streams.store.memory import MemoryStore
 from tests.builders import app_definition, model_definition, river_learner, xgboost_learner
@@ -68,7 +69,7 @@ class FailingStore(MemoryStore):
 class Scoring:
     """The role on a log in memory, one step at a time, and a caller beside it."""
 
-    def __init__(self, model: ModelDefinition, directory: Path) -> None:
+    def __init__(self, model: ModelDefinition, directory: Path, graphs: tuple[GraphDefinition, ...] = ()) -> None:
         self.model = model
         self.clock = ManualClock(NOW_MS)
         self.log = InProcessLog(self.clock)
@@ -80,7 +81,16 @@ class Scoring:
             each.name: each
             for each in (*(source.event for view in model.all_views for source in view.sources), *labelled)
         }
-        self.app: AppDefinition = app_definition(models=(model,), views=model.all_views, events=tuple(events.values()))
+        self.app: AppDefinition = app_definition(
+            models=(model,),
+            views=tuple(
+                {
+                    view.key: view for each in (model.all_views, *(graph.views for graph in graphs)) for view in each
+                }.values()
+            ),
+            events=tuple(events.values()),
+            graphs=graphs,
+        )
         self.context = RoleContext("demo", self.log, self.store, self.artefacts, self.metrics)
         self.role = ScoringRole(self.app, self.context)
         self.member = self.log.member(self.role.subscription())
@@ -112,9 +122,11 @@ class Scoring:
         await self.log.producer().produce(topic, value, headers=present, partition=0)
 
     async def step(self) -> None:
-        """Let the role take all that is there."""
+        """Let the role take all that is there, and answer it or have servers asked."""
         while (batch := await self.member.poll(0)) is not None:
             await self.runner.take(batch)
+        while any(each.waiting for each in self.role._asked.values()):
+            await asyncio.sleep(0)
 
     async def records(self, topic: str) -> list[Record]:
         """Return what came on a topic since the last call."""
@@ -411,11 +423,36 @@ async def test_a_redelivered_request_past_its_budget_is_counted_not_answered(sco
 
 
 async def test_the_store_is_waited_for_no_longer_than_there_is_budget(scoring: Scoring) -> None:
-    await scoring.answer(headers={TIMEOUT_MS: b"12"})
     await scoring.answer(headers={TIMEOUT_MS: b"1"})
     await scoring.answer(headers={TIMEOUT_MS: b"1000"})
 
-    assert scoring.store.timeouts_ms == [12, 5, 20]
+    assert scoring.store.timeouts_ms == [5, 20]
+
+
+async def test_who_has_less_time_than_an_answer_takes_is_told_before_any_feature_is_read(scoring: Scoring) -> None:
+    asked = scoring.role._asked[topics.requests("demo", scoring.model)]
+    for _ in range(200):
+        asked.service.note(1, 40.0)
+
+    short = await scoring.answer(headers={TIMEOUT_MS: b"30"})
+    long = await scoring.answer(headers={TIMEOUT_MS: b"1000"})
+
+    assert (short.status, short.reason, long.status) == ("expired", "deadline", "ok")
+    assert len(scoring.store.timeouts_ms) == 1
+
+
+async def test_under_overload_the_newest_are_answered_and_the_oldest_are_told(scoring: Scoring) -> None:
+    asked = scoring.role._asked[topics.requests("demo", scoring.model)]
+    for requests in (1, MICRO_BATCH) * 500:
+        asked.service.note(requests, 2.0 * requests)
+    for _ in range(600):
+        await scoring.ask(headers={TIMEOUT_MS: b"1000"})
+    replies = sorted(await scoring.replies(), key=lambda each: int(each.request_id.rpartition("@")[2]))
+
+    outcomes = [(reply.status, reply.reason) for reply in replies]
+    assert len(outcomes) == 600
+    assert set(outcomes[:90]) == {("rejected", "overloaded")}
+    assert set(outcomes[-MICRO_BATCH:]) == {("ok", None)}
 
 
 # degraded

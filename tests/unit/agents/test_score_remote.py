@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from agents.ask_remotes import MOST_UNDER_WAY
-from agents.score import by_budget
+from agents.serve_requests import by_budget
 from definitions.declared import LearnerDefinition, ModelDefinition, RouteDefinition
 from definitions.learners import ensemble, open_inference, python, tensorflow_serving
 from online_models.circuit import FAILURES

@@ -189,3 +189,21 @@ def test_an_embedding_has_a_column_and_a_key_per_number_in_its_place() -> None:
     assert encoder.mapping([[1.0, -0.0, 3.0], None]) == {"state.0": 1.0, "state.1": -0.0, "state.2": 3.0}
     assert encoder.mapping([None, 5]) == {"distance": 5.0}
     assert encoder.matrix([]).shape == (0, 4)
+
+
+@given(st.lists(vectors, max_size=8), st.lists(vectors, min_size=1, max_size=4))
+def test_columns_become_the_matrix_that_their_rows_become(
+    many: list[tuple[Value, ...]], seen: list[tuple[Value, ...]]
+) -> None:
+    encoder = Encoder.fit(INPUTS, seen)
+    columns = [
+        np.array([vector[place] for vector in many], dtype=np.float64)
+        if place < 3
+        else np.fromiter((vector[place] for vector in many), dtype=object, count=len(many))
+        for place in range(len(INPUTS))
+    ]
+
+    by_columns, by_rows = encoder.matrix_of(columns, len(many)), encoder.matrix(many)
+
+    assert by_columns.shape == (len(many), WIDTH)
+    np.testing.assert_array_equal(by_columns, by_rows)

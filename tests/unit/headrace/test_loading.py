@@ -194,3 +194,32 @@ def test_a_wrong_definition_keeps_its_own_words(write: Write) -> None:
 
     with pytest.raises(DefinitionError, match=r"cannot declare view V: app\.py:9: .*did you mean 'origin'\?"):
         load_app("app")
+
+
+GRAPH = """\
+class Ranking(hr.Graph, version=1):
+    candidates = hr.candidates("origin", limit=10)
+    answer = candidates.score(Late).top(2)
+"""
+
+
+def test_a_graph_brings_the_models_and_views_that_it_reads(write: Write) -> None:
+    write("trips/parts.py", EVENTS, VIEW, MODEL)
+    write(
+        "trips/app.py", "import headrace as hr\nfrom trips.parts import Late as _late\n", GRAPH.replace("Late", "_late")
+    )
+
+    app = load_app("trips.app")
+
+    assert [each.key for each in app.graphs] == ["ranking.v1"]
+    assert [each.key for each in app.models] == ["late.v1"]
+    assert app.views == app.model("late").views
+    assert app.asked("ranking") is app.graphs[0]
+    assert app.asked("late") is app.models[0]
+
+
+def test_two_graphs_of_one_name_are_refused(write: Write) -> None:
+    second = GRAPH.replace("version=1", "version=2")
+    write("same.py", EVENTS, VIEW, MODEL, GRAPH, "First = Ranking\n", second)
+
+    assert "graph ranking: expected a name that no other graph or model has, got ranking.v" in refusal("same")

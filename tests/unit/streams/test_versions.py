@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from definitions.declared import AppDefinition, Field, ModelDefinition, ViewDefinition
@@ -12,7 +14,16 @@ from streams.store import Answer, Question, Row, RowKey
 from streams.store.memory import MemoryStore
 from streams.switching import refuse_unreadable, switch
 from streams.versions import InForce, ModelReader, read_in_force, read_versions, unreadable
-from tests.builders import aggregate, app_definition, feature_input, model_definition, view_definition
+from tests.builders import (
+    EVENTS,
+    VIEW,
+    aggregate,
+    app_definition,
+    declare,
+    feature_input,
+    model_definition,
+    view_definition,
+)
 
 AT_MS = 1_700_000_000_000
 V1, V2 = view_definition(), view_definition(version=2)
@@ -127,3 +138,21 @@ def test_entities_of_another_type_cannot_be_asked_for() -> None:
     object.__setattr__(other, "entity", (Field("origin", ValueType.INT),))
 
     assert unreadable(LATE, other) == ("origin_traffic(origin)",)
+
+
+def test_a_graph_follows_views_and_keeps_them_from_being_dropped_as_models_do() -> None:
+    module = declare(
+        EVENTS,
+        VIEW,
+        "class Ranking(hr.Graph, version=1):\n"
+        '    candidates = hr.candidates("origin", limit=9)\n'
+        '    answer = candidates.score(OriginTraffic.flights["1h"])\n',
+    )
+    ranking = module["Ranking"].definition
+    app = AppDefinition("trips", (), ranking.views, (), (ranking,))
+    [view] = ranking.views
+
+    assert read_versions(app, view.name, InForce(view.key, view.key)) == {"ranking.v1": view}
+    assert unreadable(ranking, replace(view, features=())) == ("origin_traffic.flights_1h",)
+    with pytest.raises(SwitchRefused, match=r"ranking.v1: expected origin_traffic.flights_1h"):
+        refuse_unreadable(app, replace(view, version=2, features=()))
