@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from agents.transport.kafka import KafkaLog
 from online_models import releases
+from streams.topics import TopicConfig
 from tests.bench.card_features import forget
 from tests.bench.local_kafka import say
 from tests.bench.peers import FOLDER, PeerMissing, environment
@@ -32,6 +35,7 @@ def measure_faust(made: Scored, release: str, *, rate: int, seconds: float) -> M
     model.write_bytes(made.artefacts.get(digest))
     told = ["--kafka", made.kafka, "--redis", made.redis, "--name", name, "--model", str(model)]
     command = [str(python), str(FOLDER / "faust_ask" / "run.py"), *told]
+    asyncio.run(_create(made.kafka, f"{name}-requests"))
     try:
         found = _asked(command, made, rate=rate, seconds=seconds)
     except (RuntimeError, subprocess.TimeoutExpired) as error:
@@ -45,6 +49,12 @@ def measure_faust(made: Scored, release: str, *, rate: int, seconds: float) -> M
         "faust_requests": found["asked"],
         "faust_unanswered": found["unanswered"],
     }
+
+
+async def _create(kafka: str, topic: str) -> None:
+    log = KafkaLog(kafka)
+    await log.create_topics([TopicConfig(topic)])
+    await log.close()
 
 
 def _asked(command: list[str], made: Scored, *, rate: int, seconds: float) -> Mapping[str, Any]:
