@@ -8,7 +8,7 @@ READY := .venv/ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format format-check lint types bench-echo bench-ingest bench-features bench-reads \
-	bench-poison bench-parity bench-graph chaos up down constraints clean
+	bench-poison bench-parity bench-scoring bench-graph chaos up down constraints clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | awk -F ':.*  ## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ bench-poison: $(READY)  ## What unusable records cost, and that none is lost; la
 
 bench-parity: $(READY)  ## A million answers had again from the log, bit for bit; last line JSON
 	@$(RUN) tests.bench.bench_parity
+
+bench-scoring: $(READY)  ## How long a score takes, and what is left of it under overload and swaps; last line JSON
+	@$(RUN) tests.bench.bench_scoring
 
 bench-graph: $(READY)  ## A ranking of 10,000 candidates, and what the graph costs over calls by hand; last line JSON
 	@$(RUN) tests.bench.bench_graph

@@ -13,18 +13,22 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from headrace import servers
 from tests.chaos.scenarios import ALL, GOES_BACK
+from tests.chaos.scoring import survive
 from tests.chaos.stage import ChaosError, Stage
 from tests.chaos.truth import judge
 from tests.chaos.workers import chain_breaks
 from tests.simulation.search import MUTANTS, search
 
 EVENTS = 200_000
+SCORING = "scoring-survives"
+SCORING_KILLS, SCORING_REBALANCES = 20, 50
+NAMES = (*ALL, SCORING)
 _SEARCHED = 4_000
 _SHOWN = 5
 
@@ -43,9 +47,11 @@ class Outcome:
     """How many writes were refused: that the fault was one."""
     problems: Sequence[str]
     seconds: float
-    callers_without_outcome: None = None
-    callers_with_two: None = None
+    callers_without_outcome: int | None = None
+    callers_with_two: int | None = None
     digests_equal: None = None
+    callers: Mapping[str, object] | None = None
+    """What else callers saw: `tests.chaos.scoring.Survived`."""
 
 
 def play(name: str, folder: Path, *, seed: int, events: int, trouble: int | None = None) -> Outcome:
@@ -67,30 +73,59 @@ def play(name: str, folder: Path, *, seed: int, events: int, trouble: int | None
     return Outcome(name, seed, stage.published, killed, lost, twice, breaks, problems, seconds)
 
 
+def play_scoring(folder: Path, *, seed: int) -> Outcome:
+    """Play the scenario of callers on the servers of ``folder``."""
+    began_s = time.monotonic()
+    try:
+        found = survive(folder, seed=seed, kills=SCORING_KILLS, rebalances=SCORING_REBALANCES)
+    except (ChaosError, RuntimeError, TimeoutError) as error:
+        seconds = round(time.monotonic() - began_s, 1)
+        return Outcome(SCORING, seed, 0, 0, 0, 0, 0, [str(error)], seconds)
+    return Outcome(
+        scenario=SCORING,
+        seed=seed,
+        events=found.requests,
+        kills=found.kills,
+        lost=found.lost_otherwise,
+        counted_twice=0,
+        chain_breaks=0,
+        problems=found.problems,
+        seconds=round(time.monotonic() - began_s, 1),
+        callers_without_outcome=found.callers_without_outcome,
+        callers_with_two=found.callers_with_two,
+        callers=asdict(found),
+    )
+
+
 def main() -> int:
     """Play what the command line asks for; return 1 where something was lost, counted twice or not noticed."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(ALL))
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(NAMES))
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     parser.add_argument("--events", type=int, default=EVENTS)
     parser.add_argument("--keep", action="store_true", help="leave the servers' and the processes' files behind")
     given = parser.parse_args()
-    unknown = sorted(set(given.scenarios) - set(ALL))
+    unknown = sorted(set(given.scenarios) - set(NAMES))
     if unknown:
-        parser.error(f"expected {', '.join(ALL)}, got {', '.join(unknown)}")
+        parser.error(f"expected {', '.join(NAMES)}, got {', '.join(unknown)}")
     faulthandler.enable()  # a client library that ends the process should say where
     folder = Path(tempfile.mkdtemp(prefix="headrace-chaos-"))
     _say(f"seed {given.seed}; files in {folder}")
     outcomes = []
     try:
-        for place, name in enumerate(given.scenarios or ALL):
+        for place, name in enumerate(given.scenarios or NAMES):
             _say(f"{name}: begins")
-            outcomes.append(play(name, folder, seed=given.seed + place, events=given.events))
+            seed = given.seed + place
+            outcomes.append(
+                play_scoring(folder, seed=seed)
+                if name == SCORING
+                else play(name, folder, seed=seed, events=given.events)
+            )
             _tell(outcomes[-1])
     finally:
         servers.stop(folder)
     found = _mutants_found()
-    wrong = [each for each in outcomes if each.problems or each.lost or each.counted_twice]
+    wrong = [each for each in outcomes if _is_wrong(each)]
     mutants = sum(map(len, MUTANTS.values()))
     if not wrong and not given.keep:
         shutil.rmtree(folder)
@@ -105,13 +140,24 @@ def _line(outcomes: Sequence[Outcome], mutants: int, caught: int) -> dict[str, o
         "kills": sum(each.kills for each in outcomes),
         "lost": sum(each.lost or 0 for each in known) if judged else None,
         "counted_twice": sum(each.counted_twice or 0 for each in known) if judged else None,
-        "callers_without_outcome": None,
-        "callers_with_two": None,
+        "callers_without_outcome": _summed([each.callers_without_outcome for each in outcomes]),
+        "callers_with_two": _summed([each.callers_with_two for each in outcomes]),
         "digests_equal": None,
         "mutants": mutants,
         "mutants_caught": caught,
         "scenarios": [asdict(each) for each in outcomes],
     }
+
+
+def _is_wrong(each: Outcome) -> bool:
+    callers = each.callers_without_outcome or each.callers_with_two
+    return bool(each.problems or each.lost or each.counted_twice or callers)
+
+
+def _summed(counts: Sequence[int | None]) -> int | None:
+    """Return the sum of those that were counted, None if none was."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 def _mutants_found() -> list[str]:

@@ -125,7 +125,7 @@ class Scoring:
         """Let the role take all that is there, and answer it or have servers asked."""
         while (batch := await self.member.poll(0)) is not None:
             await self.runner.take(batch)
-        while any(each.waiting for each in self.role._asked.values()):
+        while any(each.waiting for each in self.role._asked.values()):  # noqa: ASYNC110  # each turn serves some
             await asyncio.sleep(0)
 
     async def records(self, topic: str) -> list[Record]:
