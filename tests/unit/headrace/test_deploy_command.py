@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,14 @@ class Late(hr.Model, version=1):
 """
 
 
-def options(**given: Any) -> dict[str, Any]:
-    names = ("champion", "shadow", "fallback", "canary", "weight")
-    lists = {"shadow": [], "weight": []}
-    return dict(route_of(LATE, *(given.get(name, lists.get(name)) for name in names)))
+def options(
+    champion: str | None = None,
+    shadow: Sequence[str] = (),
+    fallback: str | None = None,
+    canary: str | None = None,
+    weight: Sequence[str] = (),
+) -> dict[str, Any]:
+    return dict(route_of(LATE, champion, shadow, fallback, canary, weight))
 
 
 def in_force(*pairs: tuple[str, RouteDefinition]) -> list[Deployed]:
