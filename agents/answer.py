@@ -15,7 +15,18 @@ from functools import partial
 from agents.ask_remotes import RemoteAsker
 from agents.read_features import GuardedReads
 from agents.serve_model import ServedModel, monotonic_ms
-from agents.tell_answers import Answered, Known, Opened, entity_of, failed, predictions, reply_to, turns, versions
+from agents.tell_answers import (
+    Answered,
+    Known,
+    Opened,
+    entity_of,
+    failed,
+    predictions,
+    reply_to,
+    timings,
+    turns,
+    versions,
+)
 from definitions.declared import RouteDefinition, ViewDefinition
 from online_models.executor import Executor
 from online_models.routing import Arm, arm_of
@@ -90,9 +101,9 @@ class ModelAnswers:
             return self._unavailable(requests)
         try:
             opened = self._open(self._served.executor, requests, now_ms)
-            left_ms = opened.until_ms - monotonic_ms()
-            await self._remotes.ask(opened.turn, opened.turn.calls(), left_ms=left_ms)
-            return self._answers(opened)
+            asked_ms = monotonic_ms()
+            await self._remotes.ask(opened.turn, opened.turn.calls(), left_ms=opened.until_ms - asked_ms)
+            return self._answers(opened, waited_ms=monotonic_ms() - asked_ms)
         except Exception as error:  # noqa: BLE001  # the reply boundary, as above
             if len(requests) == 1:
                 return [self._broken(requests[0], error)]
@@ -127,7 +138,7 @@ class ModelAnswers:
         started_ms = monotonic_ms()
         least_ms = min(request.remaining_ms(now_ms) for request in requests)
         known = self._read(requests, now_ms)
-        read_ms = monotonic_ms() - started_ms
+        begun_ms = monotonic_ms()
         vectors = [self._layout.vector(each.row) for each in known]
         turn = executor.begin(vectors, self._arms(executor.route, requests))
         release = self._served.release
@@ -138,9 +149,10 @@ class ModelAnswers:
             known,
             turn,
             now_ms,
-            read_ms,
-            started_ms + least_ms,
-            self._model.fresh_within_ms,
+            read_ms=begun_ms - started_ms,
+            assemble_ms=monotonic_ms() - begun_ms,
+            until_ms=started_ms + least_ms,
+            fresh_within_ms=self._model.fresh_within_ms,
         )
 
     def _arms(self, route: RouteDefinition, requests: Sequence[Request]) -> list[Arm]:
@@ -150,8 +162,9 @@ class ModelAnswers:
         key = self._model.key
         return [arm_of(route, key, entity=entity_of(request), request_id=request.request_id) for request in requests]
 
-    def _answers(self, opened: Opened) -> list[Answered]:
+    def _answers(self, opened: Opened, *, waited_ms: float = 0.0) -> list[Answered]:
         batch = opened.executor.answer(opened.turn)
+        predict_ms, scored_ms = waited_ms + batch.predict_ms, monotonic_ms()
         self._served.note(batch.failures)
         behind: dict[tuple[str | None, str], list[Version]] = {}
         answers = []
@@ -165,7 +178,8 @@ class ModelAnswers:
             key = (outcome.by, outcome.role)
             if key not in behind:
                 behind[key] = versions(batch.behind(outcome))
-            reply = reply_to(opened, index, outcome, behind[key], batch.predict_ms)
+            spent = timings(opened, index, predict_ms=predict_ms, told_ms=monotonic_ms() - scored_ms)
+            reply = reply_to(opened, index, outcome, behind[key], spent)
             answers.append(Answered(request, reply, opened, batch, index))
         return answers
 

@@ -13,7 +13,7 @@ import msgspec
 
 from agents.context import RoleContext
 from agents.follow_matrices import MatrixFollower
-from agents.read_candidates import CandidateReads, Reading
+from agents.read_candidates import CandidateReads
 from agents.read_features import GuardedReads
 from agents.serve_model import ServedModel, monotonic_ms
 from agents.tell_answers import Answered, failed
@@ -129,8 +129,8 @@ class GraphAnswers:
         """Do nothing: a graph asks no servers."""
 
     def _answers(self, requests: Sequence[Request], now_ms: int) -> list[Answered]:
-        least_ms = min(request.remaining_ms(now_ms) for request in requests)
-        until_ms = monotonic_ms() + least_ms - _REPLY_MS
+        started_ms = monotonic_ms()
+        until_ms = started_ms + min(request.remaining_ms(now_ms) for request in requests) - _REPLY_MS
         reading = self._reads.of(requests, until_ms)
         models = {each.model.name: each.executor for each in self._served}
         matrices = dict(self._matrices.in_force)
@@ -147,7 +147,12 @@ class GraphAnswers:
         )
         answers = []
         for request, ranked, absent in zip(requests, run.answers, reading.absent, strict=True):
-            timings = _timings(request, now_ms, reading, run)
+            timings = Timings(
+                queue_ms=float(now_ms - request.appended_ms),
+                read_ms=round(reading.took_ms, 3),
+                assemble_ms=round(monotonic_ms() - started_ms - run.took_ms, 3),
+                predict_ms=round(run.took_ms - reading.took_ms, 3),
+            )
             answers.append(Answered(request, _reply(common, request, ranked, absent=absent, timings=timings)))
         return answers
 
@@ -172,14 +177,6 @@ def _versions(run: GraphRun, matrices: Mapping[str, Matrix | None]) -> list[Vers
         Version(learner=learner, digest=digest[:_SHOWN_DIGITS], role=role)
         for learner, digest, role in (*asked, *resident)
     ]
-
-
-def _timings(request: Request, now_ms: int, reading: Reading, run: GraphRun) -> Timings:
-    return Timings(
-        queue_ms=float(now_ms - request.appended_ms),
-        read_ms=round(reading.took_ms, 3),
-        predict_ms=round(run.took_ms - reading.took_ms, 3),
-    )
 
 
 def _reply(common: ScoreReply, request: Request, ranked: Ranked, *, absent: list[str], timings: Timings) -> ScoreReply:

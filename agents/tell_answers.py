@@ -37,6 +37,8 @@ class Opened:
     turn: Turn
     now_ms: int
     read_ms: float
+    assemble_ms: float
+    """What the vectors took, without reading."""
     until_ms: float
     """When the first of the requests is over, by the monotonic clock."""
     fresh_within_ms: int | None = None
@@ -54,7 +56,7 @@ class Answered:
     index: int = 0
 
 
-def reply_to(opened: Opened, index: int, outcome: Scored, versions: list[Version], predict_ms: float) -> ScoreReply:
+def reply_to(opened: Opened, index: int, outcome: Scored, versions: list[Version], timings: Timings) -> ScoreReply:
     """Return the reply to the request at a place of the turn. ``versions`` are those behind its outcome."""
     request, known, arm = opened.requests[index], opened.known[index], opened.turn.arm(index)
     status, reason = _status(known, outcome, is_stale=_is_stale(request, known, opened.fresh_within_ms))
@@ -69,11 +71,24 @@ def reply_to(opened: Opened, index: int, outcome: Scored, versions: list[Version
         views=list(known.versions),
         reason=reason,
         message=outcome.message or None,
-        timings=Timings(
-            queue_ms=float(opened.now_ms - request.appended_ms),
-            read_ms=round(opened.read_ms, 3),
-            predict_ms=round(predict_ms, 3),
-        ),
+        timings=timings,
+    )
+
+
+def timings(opened: Opened, index: int, *, predict_ms: float, told_ms: float) -> Timings:
+    """Return where the time of the request at a place of the turn went.
+
+    Args:
+        opened: the turn.
+        index: the place.
+        predict_ms: what its scores took.
+        told_ms: what the replies have taken so far.
+    """
+    return Timings(
+        queue_ms=float(opened.now_ms - opened.requests[index].appended_ms),
+        read_ms=round(opened.read_ms, 3),
+        assemble_ms=round(opened.assemble_ms + told_ms, 3),
+        predict_ms=round(predict_ms, 3),
     )
 
 

@@ -38,11 +38,14 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Timings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where a request's time went, in ms."""
+    """Where a request's time went, in ms, from the broker's stamp until its reply was put together."""
 
     queue_ms: float = 0.0
     read_ms: float = 0.0
+    assemble_ms: float = 0.0
+    """Making the vectors and the reply of what was read and predicted."""
     predict_ms: float = 0.0
+    """Waiting for the scores of servers is in it."""
 
 
 class RankedCandidate(msgspec.Struct, frozen=True, gc=False):

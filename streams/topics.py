@@ -9,7 +9,7 @@ topic (after the namespace)     key                    partitions  cleanup  writ
 ``<model>.v<n>.examples``       label key              1           delete   learning              learning
 ``ticks``                       model                  1           delete   monitoring            monitoring
 ``alerts``                      fingerprint            1           compact  monitoring            people
-``deployments``                 model                  1           delete   batch                 every role
+``deployments``                 model                  1           delete   batch, deploy         every role
 ``<event topic>.dlq``           as the source          source's    delete   features              people
 ``<event topic>.dlq.handled``   letter's id            1           compact  ``headrace dlq``      ``headrace dlq``
 ``<event topic>.late``          as the source          source's    delete   features              people
@@ -90,6 +90,11 @@ def deployments(namespace: str) -> str:
     return f"{namespace}.deployments"
 
 
+def of_deployments(namespace: str) -> TopicConfig:
+    """Return the topic of releases put in force, as it is created: every deployment is kept."""
+    return TopicConfig(deployments(namespace), partitions=1, config={"retention.ms": "-1"})
+
+
 def dead_letters(namespace: str, topic: str) -> str:
     """Return the topic that takes the unusable bytes of ``topic``."""
     return f"{namespace}.{topic}.dlq"
@@ -133,7 +138,7 @@ def declared(app: AppDefinition, namespace: str, partitions: int = DEFAULT_PARTI
         TopicConfig(replies(namespace), partitions=REPLY_PARTITIONS, config={"retention.ms": "3600000"}),
         TopicConfig(ticks(namespace), partitions=1),
         TopicConfig(alerts(namespace), partitions=1, config={"cleanup.policy": "compact"}),
-        TopicConfig(deployments(namespace), partitions=1, config={"retention.ms": "-1"}),
+        of_deployments(namespace),
     ]
     return tuple({config.name: config for config in configs}.values())
 

@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, str] = {
     "parity": "Prove that what was served is what the log says, bit for bit.",
     "alerts": "List the incidents that are open, and each model's verdict.",
     "matrix": "Put a matrix in force that a graph keeps in memory.",
+    "deploy": "Tell which release and route are in force, or put others in force.",
     "batch": "Train a model on the published past, and put its release in force.",
 }
 """Name to the line that ``headrace --help`` shows; the module has the command's name."""

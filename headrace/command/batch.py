@@ -23,7 +23,6 @@ from headrace.servers.substrate import existing
 from headrace.session import Session, open_session
 from streams import topics
 from streams.messages import encode
-from streams.topics import declared
 
 group = typer.Typer(no_args_is_help=True, help="Work on the past: training.")
 
@@ -78,7 +77,7 @@ async def _train(context: typer.Context, name: str, file: Path, delay_ms: int) -
 
 async def _deploy(session: Session, result: TrainResult) -> None:
     topic = topics.deployments(session.namespace)
-    await session.log.create_topics([each for each in declared(session.app, session.namespace) if each.name == topic])
+    await session.log.create_topics([topics.of_deployments(session.namespace)])
     deployment = result.deployment
     await session.log.producer().produce(topic, encode(deployment), key=deployment.model.encode())
 

@@ -130,6 +130,7 @@ async def test_candidates_are_ranked_by_what_the_store_holds_of_those_that_are_l
     ]
     assert reply.features_as_of is not None
     assert set(reply.views) == {view.key for view in RANKING.views}
+    assert min(reply.timings.read_ms, reply.timings.assemble_ms, reply.timings.predict_ms) > 0
 
 
 async def test_a_score_is_what_the_model_itself_gives_for_the_same_values(

@@ -17,6 +17,7 @@ from agents.featurize import FeaturesRole
 from agents.metrics import Metrics
 from agents.runner import Runner
 from agents.score import ScoringRole
+from agents.serve_model import monotonic_ms
 from agents.transport.clock import ManualClock
 from agents.transport.in_process import InProcessLog
 from definitions.declared import AppDefinition, GraphDefinition, ModelDefinition
@@ -222,6 +223,18 @@ async def test_a_request_is_answered_by_the_champion(scoring: Scoring) -> None:
     assert all(len(each.digest) == 12 for each in reply.versions)
     assert reply.request_id == "demo.late.requests/0@0"
     assert scoring.outcomes("ok") == 1
+
+
+async def test_a_reply_tells_where_its_time_went(scoring: Scoring) -> None:
+    await scoring.ask()
+    scoring.clock.advance(7)
+    started_ms = monotonic_ms()
+    [reply] = await scoring.replies()
+    told, whole_ms = reply.timings, monotonic_ms() - started_ms
+
+    assert told.queue_ms == 7
+    assert min(told.read_ms, told.assemble_ms, told.predict_ms) > 0
+    assert told.read_ms + told.assemble_ms + told.predict_ms < whole_ms
 
 
 async def test_a_reply_goes_where_the_request_says(scoring: Scoring) -> None:

@@ -145,7 +145,9 @@ async def test_a_server_that_does_not_answer_is_waited_for_within_the_budget(
     assert not server.hold.is_set()
     assert (reply.status, reply.degraded) == ("degraded", ["far"])
     assert reply.message == "no score of far: timeout"
-    assert 0 < int(server.requests[0][1][TIMEOUT_MS]) < 200
+    waited_ms = int(server.requests[0][1][TIMEOUT_MS])
+    assert 0 < waited_ms < 200
+    assert waited_ms - 1 < reply.timings.predict_ms, "what was waited for a server is what its scores took"
 
 
 @pytest.mark.parametrize(

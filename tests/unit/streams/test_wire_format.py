@@ -35,7 +35,7 @@ REPLY = ScoreReply(
     versions=[Version(learner="offline", digest="0f1e2d3c4b5a", role="champion")],
     features_as_of=1_359_999_999_500,
     views=["origin_traffic.v1.0123456789ab"],
-    timings=Timings(queue_ms=1.0, read_ms=0.3, predict_ms=0.4),
+    timings=Timings(queue_ms=1.0, read_ms=0.3, assemble_ms=0.2, predict_ms=0.4),
 )
 
 
@@ -94,7 +94,15 @@ def test_the_reply_is_what_the_role_writes() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [Status, Reason, OUTPUTS, ScoreReply.__struct_fields__, ScoreRequest.__struct_fields__]
+    "words",
+    [
+        Status,
+        Reason,
+        OUTPUTS,
+        ScoreReply.__struct_fields__,
+        ScoreRequest.__struct_fields__,
+        Timings.__struct_fields__,
+    ],
 )
 def test_every_word_of_the_protocol_is_explained(words: object) -> None:
     assert isinstance(words, type | dict | tuple)
