@@ -115,7 +115,7 @@ class ModelAnswers:
         for opened, batch, given in turns(answers):
             seen = opened.executor.observe(opened.turn, batch, until_ms=opened.until_ms)
             self._served.note(seen.failures[len(batch.failures) :])
-            observed += predictions(self._model.key, opened, seen, given)
+            observed += predictions(self._model.key, self._layout, opened, seen, given)
         return observed
 
     async def observe_awaiting(self, answers: Sequence[Answered]) -> list[Prediction]:
@@ -193,7 +193,7 @@ class ModelAnswers:
             pointers=self._served.pointers,
         )
         if found is None:
-            return [Known(row_of(_NOTHING, request.inputs, request.at_ms), lost=self._views) for request in requests]
+            return [_known(request, _NOTHING, (), lost=self._views) for request in requests]
         self._served.follow(found.pointers)
         versions = tuple(view.key for view in found.views)
         if self._model.lookups:
@@ -221,11 +221,4 @@ _NOTHING = Served({}, {}, None)
 
 
 def _known(request: Request, served: Served, versions: tuple[str, ...], *, lost: tuple[str, ...] = ()) -> Known:
-    return Known(
-        row=row_of(served, request.inputs, request.at_ms),
-        lost=(*served.unanswerable, *lost),
-        absent=served.absent,
-        positions=served.positions,
-        as_of_ms=served.as_of_ms,
-        versions=versions,
-    )
+    return Known(row_of(served, request.inputs, request.at_ms), served, (*served.unanswerable, *lost), versions)

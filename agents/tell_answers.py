@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from definitions.values import Value
 from online_models.executor import Executor, MicroBatch, Scored, TrainedVersion, Turn
 from streams.messages import Prediction, ScoreReply, Timings, Version
+from streams.reading import Served
 from streams.request_reply import Reason, Request, Status
+from streams.vectors import VectorLayout
 
 _SHOWN_DIGITS = 12
 
@@ -18,10 +20,8 @@ class Known:
     """What is known of one request. ``lost`` names the views or features that the store told nothing about."""
 
     row: Mapping[str, Value]
+    served: Served
     lost: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
-    positions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    as_of_ms: int | None = None
     versions: tuple[str, ...] = ()
     """Keys of the views that were read."""
 
@@ -65,9 +65,9 @@ def reply_to(opened: Opened, index: int, outcome: Scored, versions: list[Version
         status=status,
         scores={outcome.by or "": outcome.score or 0.0},
         versions=versions,
-        features_as_of=known.as_of_ms,
+        features_as_of=known.served.as_of_ms,
         degraded=[*known.lost, *([] if outcome.by == arm.learner else [arm.learner])],
-        absent=list(known.absent),
+        absent=list(known.served.absent),
         views=list(known.versions),
         reason=reason,
         message=outcome.message or None,
@@ -92,11 +92,14 @@ def timings(opened: Opened, index: int, *, predict_ms: float, told_ms: float) ->
     )
 
 
-def predictions(model: str, opened: Opened, batch: MicroBatch, given: Sequence[Answered]) -> Iterator[Prediction]:
+def predictions(
+    model: str, layout: VectorLayout, opened: Opened, batch: MicroBatch, given: Sequence[Answered]
+) -> Iterator[Prediction]:
     """Yield what is logged of a turn's answers: the vector as served, every score, and who was to answer why.
 
     Args:
         model: the model's key.
+        layout: of its vector.
         opened: the turn.
         batch: its scores, those of shadows included.
         given: its answers.
@@ -113,14 +116,15 @@ def predictions(model: str, opened: Opened, batch: MicroBatch, given: Sequence[A
             label_key=request.label_key,
             at_ms=request.at_ms,
             vector=list(opened.turn.vectors[answer.index]),
+            ages_ms=layout.ages_ms(known.served.ages_ms()),
             scores={**batch.scores_of(answer.index), **reply.scores},
             versions=versions(batch.versions_of(answer.index)),
             champion=batch.answers[answer.index].by or "",
             status=reply.status,
             arm=arm.learner,
             propensity=arm.propensity,
-            positions={view: dict(reached) for view, reached in known.positions.items()},
-            features_as_of=known.as_of_ms,
+            positions={view: dict(reached) for view, reached in known.served.positions.items()},
+            features_as_of=known.served.as_of_ms,
             traceparent=request.traceparent,
         )
 
@@ -150,7 +154,8 @@ def _is_stale(request: Request, known: Known, limit_ms: int | None) -> bool:
     """Return whether the features are further behind the broker's clock than the model's author allows."""
     if limit_ms is None or not known.versions:
         return False
-    return known.as_of_ms is None or request.appended_ms - known.as_of_ms > limit_ms
+    as_of_ms = known.served.as_of_ms
+    return as_of_ms is None or request.appended_ms - as_of_ms > limit_ms
 
 
 def _status(known: Known, outcome: Scored, *, is_stale: bool) -> tuple[Status, Reason | None]:

@@ -96,7 +96,7 @@ class _Version:
         pairs = zip(self.reader.sources, cells, strict=True)
         held = [Held([codec.decode(found[name].state) for name in in_order(found)]) for (_, codec), found in pairs]
         serving = Serving(at_ms)
-        self.reader.add(serving, held, [{} for _ in held], ages=False)
+        self.reader.add(serving, held, [{} for _ in held])
         return serving.done(None)
 
 

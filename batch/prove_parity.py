@@ -25,7 +25,7 @@ from streams.cells import CellState
 from streams.entities import asked_key
 from streams.finalise import Held
 from streams.lookups import row_of
-from streams.reading import Serving, ViewReader, in_order
+from streams.reading import Served, Serving, ViewReader, in_order
 from streams.store import Row
 from streams.vectors import VectorLayout
 
@@ -151,7 +151,8 @@ class ParityProof:
 
     def _is_at_hand(self, probe: Probe) -> bool:
         """Return whether the probe was served from the definition at hand."""
-        if set(probe.positions) != self._keys or len(probe.vector) != len(self._model.inputs):
+        lengths = {len(probe.vector), len(probe.ages_ms or probe.vector)}
+        if set(probe.positions) != self._keys or lengths != {len(self._model.inputs)}:
             return False
         return self._definition_of(probe.release) in {None, self._model.digest}
 
@@ -187,7 +188,8 @@ class ParityProof:
     def _compare(self, probe: Probe, shots: Mapping[Reach, Shot]) -> None:
         cells = {reach: self._of(reach).state(shot.served) for reach, shot in shots.items() if shot.served is not None}
         oldest = self._oldest(shots)
-        differing = self._differing(probe, cells, oldest)
+        served = self._served(probe, cells, oldest)
+        differing = {**self._differing(probe, served), **self._otherwise_old(probe, served)}
         if differing:
             self.found.note(_mismatch(probe, Label.FAULT, differing))
             self._close(shots)
@@ -206,10 +208,12 @@ class ParityProof:
             with_late = self._of(reach).with_late(reach, shot, probe.at_ms)
             if with_late is not None:
                 late[reach] = with_late
-        differing = self._differing(probe, late, oldest)
+        served = self._served(probe, late, oldest)
+        differing = self._differing(probe, served)
         if differing:
             # Late records aside, what is left to differ from the answer served is an id that counts twice.
-            is_late = _encode(self._vector(probe, late, oldest)) != _encode(self._vector(probe, once, oldest))
+            served_once = self._served(probe, once, oldest)
+            is_late = _encode(self._vector(probe, served)) != _encode(self._vector(probe, served_once))
             self.found.note(_mismatch(probe, Label.LATE if is_late else Label.DUPLICATE, differing))
         self._close(shots)
 
@@ -225,17 +229,25 @@ class ParityProof:
         pairs = [each for reader in self._readers for each in zip(reader.view.sources, reader.retentions, strict=True)]
         return {source.key: retention.oldest_ms(rows.get(source.key, ())) for source, retention in pairs}
 
-    def _differing(
-        self, probe: Probe, cells: Mapping[Reach, CellState], oldest: Oldest
-    ) -> dict[str, tuple[Value, Value]]:
+    def _differing(self, probe: Probe, served: Served) -> dict[str, tuple[Value, Value]]:
         """Return the inputs that differ in their bits or types."""
-        vector = self._vector(probe, cells, oldest)
+        vector = self._vector(probe, served)
         if _encode(vector) == _encode(probe.vector):
             return {}
         compared = zip(self._model.inputs, probe.vector, vector, strict=True)
-        return {each.name: (served, log) for each, served, log in compared if _encode(served) != _encode(log)}
+        return {each.name: (was, log) for each, was, log in compared if _encode(was) != _encode(log)}
 
-    def _vector(self, probe: Probe, cells: Mapping[Reach, CellState], oldest: Oldest) -> list[Value]:
+    def _otherwise_old(self, probe: Probe, served: Served) -> dict[str, tuple[Value, Value]]:
+        """Return the inputs whose ages differ, where the prediction tells any."""
+        if not probe.ages_ms:
+            return {}
+        compared = zip(self._model.inputs, probe.ages_ms, self._layout.ages_ms(served.ages_ms()), strict=True)
+        return {f"{each.name} age_ms": (was, log) for each, was, log in compared if was != log}
+
+    def _vector(self, probe: Probe, served: Served) -> list[Value]:
+        return self._layout.vector(row_of(served, probe.inputs, probe.at_ms))
+
+    def _served(self, probe: Probe, cells: Mapping[Reach, CellState], oldest: Oldest) -> Served:
         serving = Serving(probe.at_ms)
         for reader in self._readers:
             entity = asked_key(reader.view.entity_names, probe.entities)
@@ -244,8 +256,8 @@ class ParityProof:
                 Held(_states(source.key, entity, reached, cells), oldest[source.key])
                 for source, reached in zip(reader.view.sources, positions, strict=True)
             ]
-            reader.add(serving, None if entity is None else held, positions, ages=False)
-        return self._layout.vector(row_of(serving.done(None), probe.inputs, probe.at_ms))
+            reader.add(serving, None if entity is None else held, positions)
+        return serving.done(None)
 
 
 def _states(

@@ -47,6 +47,8 @@ class Probe:
     """As served, in the order of the model's inputs."""
     positions: Mapping[str, Mapping[str, int]]
     """Source key to (partition field to the next offset that was contained)."""
+    ages_ms: Sequence[int | None] = ()
+    """How old each value was. Empty where that was not logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,4 +160,5 @@ def _probe(prediction: Prediction, request: Request | None) -> Probe | Unread:
         inputs=request.inputs,
         vector=prediction.vector,
         positions=prediction.positions,
+        ages_ms=prediction.ages_ms,
     )

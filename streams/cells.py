@@ -76,6 +76,14 @@ class SeriesLayout:
         sealed: list[Any] = state[self.place + SEALED]
         return sealed if state[opened] is None else sealed + state[opened : opened + self.width]
 
+    def newest_tile(self, state: CellState) -> int | None:
+        """Return the tile of the newest row, None where there is none; no row is copied for that."""
+        opened: int | None = state[self.place + OPEN]
+        if opened is not None:
+            return opened
+        sealed: list[Any] = state[self.place + SEALED]
+        return sealed[-self.width] if sealed else None
+
 
 class CellLayout:
     """How the cells of one source of a view are laid out. `streams.folding` adds records to them."""

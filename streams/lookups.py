@@ -89,7 +89,7 @@ class LookupReader:
         opened, serving = self._opened, Serving.behind(after, at_ms)
         for each, part in zip(self._looked, opened.parts(question.places[index]), strict=True):
             if each.is_known(row):
-                each.reader.add(serving, part.held, part.positions, ages=False)
+                each.reader.add(serving, part.held, part.positions)
             else:
                 each.reader.add_unanswerable(serving, part.positions)
         return serving.done(earlier(after.as_of_ms, opened.as_of_ms))

@@ -91,6 +91,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag="prediction", ta
     at_ms: int
     vector: list[Value]
     """As served, in the order of the model's inputs."""
+    ages_ms: list[int | None] = []
+    """How old each value of the vector was: `streams.vectors.VectorLayout.ages_ms`. Empty of an older headrace."""
     scores: dict[str, float]
     versions: list[Version]
     champion: str

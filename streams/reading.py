@@ -39,8 +39,22 @@ class Served:
     unanswerable: tuple[str, ...] = ()
     """``view.feature`` names asked about a time whose tiles are no longer retained, or of an entity that one source of
     the view knows while the one they are made from has not started."""
-    ages_ms: Mapping[str, int | None] = field(default_factory=dict)
-    """``view.feature`` to the age of its newest tile; filled where asked for."""
+    held: Sequence[tuple[ViewReader, Sequence[Held]]] = field(default=(), compare=False, repr=False)
+    """What the values were made of, view by view; nothing of views whose entity is not given."""
+    at_ms: int = field(default=0, compare=False)
+    """The time asked about."""
+
+    def ages_ms(self) -> dict[str, int | None]:
+        """Return ``view.feature`` to the age of its newest tile, None where it has none.
+
+        Worked out when it is asked for: whoever waits for the values does not wait for their ages.
+
+        Cost: a tenth of what serving the values took.
+        """
+        ages: dict[str, int | None] = {}
+        for reader, held in self.held:
+            ages.update(reader.ages_ms(held, self.at_ms))
+        return ages
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +74,7 @@ class Serving:
     positions: dict[str, Mapping[str, int]] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
     unanswerable: list[str] = field(default_factory=list)
-    ages_ms: dict[str, int | None] = field(default_factory=dict)
+    held: list[tuple[ViewReader, Sequence[Held]]] = field(default_factory=list)
 
     @classmethod
     def behind(cls, served: Served, at_ms: int) -> Serving:
@@ -71,12 +85,13 @@ class Serving:
             dict(served.positions),
             list(served.absent),
             list(served.unanswerable),
-            dict(served.ages_ms),
+            list(served.held),
         )
 
     def done(self, as_of_ms: int | None) -> Served:
         """Return all of it."""
-        return Served(self.values, self.positions, as_of_ms, tuple(self.absent), tuple(self.unanswerable), self.ages_ms)
+        absent, unanswerable = tuple(self.absent), tuple(self.unanswerable)
+        return Served(self.values, self.positions, as_of_ms, absent, unanswerable, self.held, self.at_ms)
 
 
 class ViewReader:
@@ -99,16 +114,13 @@ class ViewReader:
             return [None] * len(self.sources)
         return [cells.setdefault((source.key, entity), len(cells)) for source, _ in self.sources]
 
-    def add(
-        self, served: Serving, held: Sequence[Held] | None, positions: Iterable[Mapping[str, int]], *, ages: bool
-    ) -> None:
+    def add(self, served: Serving, held: Sequence[Held] | None, positions: Iterable[Mapping[str, int]]) -> None:
         """Add the view's values to what is being served.
 
         Args:
             served: takes them.
             held: what is held of the entity, per source; None where the entity is not given.
             positions: how far each source's partitions are contained.
-            ages: whether the values' ages are wanted.
         """
         served.positions.update(zip(self._keys, positions, strict=True))
         finaliser = self.finaliser
@@ -121,9 +133,12 @@ class ViewReader:
             values, unanswerable = finaliser.absent(served.at_ms), set()
             served.absent.append(self._name)
         self._put(served, values, unanswerable)
-        if ages and held is not None:
-            old = finaliser.ages_ms(held, served.at_ms)
-            served.ages_ms.update({self._names[name]: age for name, age in old.items()})
+        if held is not None:
+            served.held.append((self, held))
+
+    def ages_ms(self, held: Sequence[Held], at_ms: int) -> dict[str, int | None]:
+        """Return ``view.feature`` to the age of each value, given what is held of the entity, per source."""
+        return {self._names[name]: age for name, age in self.finaliser.ages_ms(held, at_ms).items()}
 
     def add_unanswerable(self, served: Serving, positions: Iterable[Mapping[str, int]]) -> None:
         """Add that nothing is known of the view: what names its entity could not be read."""
@@ -164,15 +179,13 @@ class FeatureReader:
         ]
         return FeatureQuestion(folds=folds_of(self._readers), cells=list(cells), pointers=pointers, places=places)
 
-    def serve(
-        self, question: FeatureQuestion, answer: Answer, index: int, as_of_ms: int, *, ages: bool = False
-    ) -> Served:
+    def serve(self, question: FeatureQuestion, answer: Answer, index: int, as_of_ms: int) -> Served:
         """Return the features of request ``index`` as of ``as_of_ms``. Cost: 10-20 us per view, and up with tiles."""
         if self._opened is None or self._opened.answer is not answer:
             self._opened = Opened(answer, self._readers)
         opened, serving = self._opened, Serving(as_of_ms)
         for reader, part in zip(self._readers, opened.parts(question.places[index]), strict=True):
-            reader.add(serving, part.held, part.positions, ages=ages)
+            reader.add(serving, part.held, part.positions)
         return serving.done(opened.as_of_ms)
 
 

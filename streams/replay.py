@@ -167,7 +167,7 @@ class PointInTime:
             by_partition = self._states[source.key]
             oldest_ms = retention.oldest_ms(each.row for each in by_partition.values())
             held.append(Held(() if key is None else self._cells(by_partition, key), oldest_ms))
-        reader.add(serving, None if key is None else held, self._positions(reader.view), ages=False)
+        reader.add(serving, None if key is None else held, self._positions(reader.view))
 
     def _positions(self, view: ViewDefinition) -> list[dict[str, int]]:
         """Return how far each source's partitions are contained."""

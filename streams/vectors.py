@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from definitions.declared import Input, ModelDefinition
-from definitions.expressions import evaluator
+from definitions.expressions import evaluator, names_of
 from definitions.values import Value
 from streams.lookups import Row
 
@@ -20,15 +20,34 @@ class VectorLayout:
     """
 
     places: tuple[Callable[[Row], Value], ...]
+    reads: tuple[tuple[str, ...], ...]
+    """Per place, the names of what its value is made of."""
 
     @classmethod
     def of(cls, model: ModelDefinition) -> VectorLayout:
         """Return the layout of a model's vector; its expressions are made ready here, once."""
-        return cls(tuple(_place(each) for each in model.inputs))
+        reads = tuple(
+            (each.name,) if each.expression is None else tuple(names_of(each.expression)) for each in model.inputs
+        )
+        return cls(tuple(_place(each) for each in model.inputs), reads)
 
     def vector(self, row: Row) -> list[Value]:
         """Return the vector of one request, given its `row_of`. Cost: 0.1 us a value, and more for expressions."""
         return [place(row) for place in self.places]
+
+    def ages_ms(self, ages: Mapping[str, int | None]) -> list[int | None]:
+        """Return the age of each value of a vector: that of the oldest feature it is made of.
+
+        None where it is made of none, or of none that has a value.
+
+        Args:
+            ages: ``view.feature`` to its age: `streams.reading.Served.ages_ms`.
+        """
+        return [ages.get(names[0]) if len(names) == 1 else _oldest(ages, names) for names in self.reads]
+
+
+def _oldest(ages: Mapping[str, int | None], names: Sequence[str]) -> int | None:
+    return max((age for name in names if (age := ages.get(name)) is not None), default=None)
 
 
 def _place(each: Input) -> Callable[[Row], Value]:

@@ -149,6 +149,23 @@ def values(
     return found
 
 
+def ages_ms(
+    view: ViewDefinition, rows: Sequence[Mapping[int, OracleRow]], entity: Sequence[Any], asked_ms: int
+) -> dict[str, int | None]:
+    """Return how old each value of one entity is that is no expression: since when the newest tile in its window is."""
+    beyond, ages = out_of_reach(view, rows, asked_ms), dict[str, int | None]()
+    for source, of_source in zip(view.sources, rows, strict=True):
+        for feature, window in _read(view, source):
+            starts = [
+                at_ms // window.grid_ms * window.grid_ms
+                for row in of_source.values()
+                for at_ms, _, event in row.kept
+                if [event[name] for name in source.by] == list(entity) and in_window(at_ms, window, asked_ms)
+            ]
+            ages[feature.name] = asked_ms - max(starts) if starts and feature.name not in beyond else None
+    return ages
+
+
 def _read(view: ViewDefinition, source: Source) -> list[tuple[Feature, Window]]:
     """Return the features that are read from a source, each with its window."""
     aggregates = {each.name: each for each in source.aggregates}

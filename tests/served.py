@@ -21,6 +21,7 @@ from streams.reading import Asked, FeatureReader, Served
 from streams.records import Partition
 from streams.store import OnlineStore, Row, RowKey
 from streams.store.memory import MemoryStore
+from streams.vectors import VectorLayout
 from tests.builders import model_definition
 
 _PATIENT_MS = 10_000
@@ -38,6 +39,7 @@ class Serving:
         self._history = history
         self._reader = FeatureReader(views)
         self._names = [each.name for each in self.model.inputs]
+        self._layout = VectorLayout.of(self.model)
         self._asked = 0
         self._chains: dict[tuple[str, int], Chain[list[object]]] = {}
         self._engines = {source.key: Engine(source) for source in self.sources}
@@ -93,6 +95,7 @@ class Serving:
             inputs=INPUTS,
             vector=[values[name] for name in self._names],
             positions=served.positions,
+            ages_ms=self._layout.ages_ms(served.ages_ms()),
         )
 
 

@@ -68,7 +68,7 @@ def get_command(
         answer = store.read(question)
     finally:
         store.close()
-    served = reader.serve(question, answer, 0, as_of_ms, ages=True)
+    served = reader.serve(question, answer, 0, as_of_ms)
     rows = [stored.row for found in answer.rows for stored in found.values()]
     newest = [row.newest_ms for row in rows if row.newest_ms is not None]
     for line in _lines(definition, served, as_of_ms, max(newest, default=None)):
@@ -140,7 +140,7 @@ def _answer(view: ViewDefinition, asked: Mapping[str, str | int], served: Served
         "entity": asked_key(view.entity_names, asked),
         "as_of": as_of_ms,
         "values": _own(view, served.values),
-        "ages": _own(view, served.ages_ms),
+        "ages": _own(view, served.ages_ms()),
         "features_as_of": served.as_of_ms,
         "positions": [
             _position(source, name, after)
@@ -167,7 +167,7 @@ def _lines(view: ViewDefinition, served: Served, as_of_ms: int, newest_ms: int |
     lines = [f"{view.key} as of {_shown(as_of_ms)}"]
     if served.absent:
         lines.append("  not known: no event in the longest window")
-    values, ages, unanswerable = _own(view, served.values), _own(view, served.ages_ms), set(served.unanswerable)
+    values, ages, unanswerable = _own(view, served.values), _own(view, served.ages_ms()), set(served.unanswerable)
     for each in view.features:
         name = each.name
         age = "" if ages[name] is None else f"  ({ages[name]} ms old)"

@@ -63,8 +63,8 @@ def test_an_embedding_comes_back_from_redis_as_it_was_sent(store: CountedStore) 
 
     reader = FeatureReader([view])
     question = reader.question([{"origin": "JFK"}])
-    served = reader.serve(question, store.read(question), 0, NOW_MS, ages=True)
+    served = reader.serve(question, store.read(question), 0, NOW_MS)
 
     assert repr(served.values["origin.state_1h"]) == "[1.0, 2.5, -0.0]"
     assert served.values == replay.serve({"origin": "JFK"}, NOW_MS).values
-    assert served.ages_ms["origin.idle"] == served.ages_ms["origin.newest_1h"]
+    assert served.ages_ms()["origin.idle"] == served.ages_ms()["origin.newest_1h"]

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import msgspec
 import pytest
 
 from agents.client import ScoringClient
 from streams.cells import COUNTED, SEALED, CellCodec, CellLayout
-from streams.messages import ScoreReply
+from streams.messages import Prediction, ScoreReply
 from streams.records import Partition
 from streams.store import Cell, Link, Question, RowKey
 from streams.store.redis import RedisStore
@@ -76,6 +77,12 @@ def parity(project: Project, code: int, *arguments: str) -> Mapping[str, Any]:
     return answer
 
 
+def logged(project: Project) -> list[Prediction]:
+    """Return the predictions in the log."""
+    records = project.records(f"{project.name}.late.v1.outcomes")
+    return [msgspec.json.decode(each.value() or b"", type=Prediction) for each in records]
+
+
 def corrupt(project: Project, redis_url: str, origin: str) -> None:
     """Count one flight more in an origin's cell, as no engine would."""
     [view] = project.model.views
@@ -115,6 +122,7 @@ def test_what_live_roles_served_is_proven_and_a_corrupted_cell_makes_its_own_pro
         assert {each.status for each in replies} <= {"ok", "degraded"}
 
         right = parity(project, 0)
+        predictions = logged(project)
         half = parity(project, 0, "--sample", "0.5")
         corrupt(project, redis_url, "LGA")
         ask(project, range(75, 90))
@@ -123,6 +131,8 @@ def test_what_live_roles_served_is_proven_and_a_corrupted_cell_makes_its_own_pro
     assert (right["probes"], right["equal"], right["unequal"]) == (75, 75, 0)
     assert right["late"] > 0, "events of the past came after the first questions"
     assert sum(right["skipped"].values()) == 0
+    assert sum(each.ages_ms[0] is not None for each in predictions) > 0, "what was proven has ages"
+    assert {len(each.ages_ms) for each in predictions} == {len(project.model.inputs)}
     assert 0 < half["probes"] < 75
     assert (wrong["probes"], wrong["fault"], wrong["version"]) == (90, 5, 0)
     faults = [each for each in wrong["examples"] if each["label"] == "fault"]

@@ -179,10 +179,10 @@ class Judge:
                 cells = [state for each in states.values() if (state := each.state(user)) is not None]
                 serving = Serving(asked_ms)
                 oldest_ms = self._reader.retentions[0].oldest_ms(each.row for each in states.values())
-                self._reader.add(serving, [Held(cells, oldest_ms)], [{}], ages=False)
+                self._reader.add(serving, [Held(cells, oldest_ms)], [{}])
                 compare(self.view, rows, serving.done(None), [user], asked_ms)
                 ahead = Serving(asked_ms)
-                self._reader.add(ahead, [Held(cells)], [{}], ages=False)
+                self._reader.add(ahead, [Held(cells)], [{}])
                 compare_ahead(self.view, rows, ahead.done(None), [user], asked_ms)
 
     def _applied(self, number: int, events: Sequence[Fields], expected: oracle.OracleRow, chance: Random) -> Remembered:
@@ -252,6 +252,9 @@ def compare(
     """Compare one answer with brute force; only a question older than the declared disorder may go unanswered."""
     beyond = oracle.out_of_reach(view, [rows], asked_ms)
     expected = oracle.values(view, [rows], entity, asked_ms)
+    ages = served.ages_ms()
+    for name, age in oracle.ages_ms(view, [rows], entity, asked_ms).items():
+        assert ages[f"{view.name}.{name}"] == age, (name, ages, age)
     newest_ms = max(row.newest_ms or 0 for row in rows.values())
     if asked_ms >= newest_ms - view.sources[0].event.disorder_ms:
         assert beyond == set()

@@ -101,6 +101,10 @@ STATISTICS = [
             "(as_of_ms - spans[0][0].origin_ms - held[0]",
         ),
         ("several values by wrong place", "found[item - 1]", "found[-item]"),
+        ("value as old as its oldest cell", "min(inside)", "max(inside)"),
+        ("age of a tile behind its window", "if behind < window.tiles]", "if behind <= window.tiles]"),
+        ("age of what is not answered", "if inside and window.tiles <= retained:", "if inside:"),
+        ("tile of the future taken for the newest", "if tile is not None and tile > now:", "if False:"),
     ),
     *_of(
         "aggregates/numbers.py",

@@ -110,6 +110,8 @@ class PointInTimeView:
             whole.as_of_ms,
             tuple(name for name in whole.absent if name == self._view.name),
             tuple(name for name in whole.unanswerable if name.startswith(prefix)),
+            whole.held,
+            whole.at_ms,
         )
 
 

@@ -55,7 +55,7 @@ class Run:
         """Return what is known of a user."""
         reader = FeatureReader([BY_USER])
         question = reader.question([{"user": user}])
-        return reader.serve(question, self.store.read(question), 0, asked_ms, ages=True)
+        return reader.serve(question, self.store.read(question), 0, asked_ms)
 
     def _opened(self, number: int) -> Chain[Any]:
         key = RowKey(BY_USER.key, PARTITIONS[number])
@@ -100,7 +100,7 @@ def test_every_answer_is_that_of_brute_force_and_of_a_run_without_sweeps(
             shown = (answer.values, answer.absent, answer.unanswerable)
             assert shown == (without.values, without.absent, without.unanswerable)
             assert shown == (past.values, past.absent, past.unanswerable)
-            assert answer.ages_ms == without.ages_ms
+            assert answer.ages_ms() == without.ages_ms()
 
 
 def test_the_sweeps_of_this_test_do_remove_cells() -> None:

@@ -38,6 +38,7 @@ from tests.releases import UNLUCKY, Touchy, deployment, linear, release, warm
 NOW_MS = 1_360_000_000_000
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+TILE_MS = 60_000
 DEADLINE_S = 5.0
 BODY: dict[str, Any] = {
     "model": "late",
@@ -267,6 +268,9 @@ async def test_features_are_served_as_of_the_time_asked_about(scoring: Scoring) 
     assert now.features_as_of == NOW_MS
     assert now.absent == []
     assert sum(predictions[0].positions[VIEW.key].values()) == 3
+    newest_tile_ms = NOW_MS // TILE_MS * TILE_MS
+    assert [each.ages_ms[place] for each in predictions] == [NOW_MS - newest_tile_ms, None, NOW_MS - newest_tile_ms]
+    assert predictions[0].ages_ms[-2:] == [None, None], "what the request brings has no age"
 
 
 async def test_a_time_older_than_the_disorder_cannot_be_answered_and_the_answer_says_so(scoring: Scoring) -> None:

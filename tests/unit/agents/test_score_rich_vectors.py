@@ -11,8 +11,7 @@ import pytest
 
 from batch.build_training_set import build_training_set, question_of
 from definitions.declared import ModelDefinition
-from definitions.values import Value
-from streams.messages import ScoreRequest
+from streams.messages import Prediction, ScoreRequest
 from tests.builders import declare
 from tests.releases import release
 from tests.unit.agents.test_score import HOUR_MS, NOW_MS, Scoring, counted
@@ -55,6 +54,8 @@ class Late(hr.Model, version=1):
     route = hr.Route(champion="offline", shadow=["online"])
 """
 LATE: ModelDefinition = declare(APP)["Late"].definition
+AGE_IN_HOUR_MS, AGE_IN_MINUTE_MS = NOW_MS % HOUR_MS, NOW_MS % 60_000
+"""How long before now the tiles began that the newest events are in."""
 LOOKED_UP = "carrier@tail.carrier_1h"
 BODY: dict[str, Any] = {
     "model": "late",
@@ -84,9 +85,9 @@ async def scoring(tmp_path: Path) -> AsyncIterator[Scoring]:
     await scoring.member.stop(1.0)
 
 
-async def vector_of(scoring: Scoring) -> list[Value]:
+async def logged(scoring: Scoring) -> Prediction:
     [prediction] = await scoring.predictions()
-    return prediction.vector
+    return prediction
 
 
 async def test_the_vector_holds_expressions_lookups_and_embeddings(scoring: Scoring) -> None:
@@ -95,6 +96,7 @@ async def test_the_vector_holds_expressions_lookups_and_embeddings(scoring: Scor
     assert (reply.status, reply.degraded, reply.absent) == ("ok", [], [])
     [prediction] = await scoring.predictions()
     assert prediction.vector == [[1.0, 2.5, 0.0], 7_000, 0.75, 4.5, True, 12, [1.0, -0.5]]
+    assert prediction.ages_ms == [AGE_IN_HOUR_MS, AGE_IN_HOUR_MS, *3 * [AGE_IN_MINUTE_MS], None, None]
     assert set(prediction.scores) == {"offline", "online"}
     carrier, tail, origin = (
         view.key for name in ("carrier", "tail", "origin") for view in LATE.all_views if view.name == name
@@ -112,7 +114,7 @@ async def test_a_whole_batch_is_two_questions_to_the_store(scoring: Scoring) -> 
 
 async def test_what_is_served_is_what_a_training_set_has_for_that_time(scoring: Scoring) -> None:
     await scoring.answer({**BODY, "at": NOW_MS})
-    served = await vector_of(scoring)
+    served = (await logged(scoring)).vector
     history = MemoryHistory(
         {
             "flights.departed": [[json.dumps(each).encode() for each in EVENTS]],
@@ -129,7 +131,8 @@ async def test_a_tail_without_flights_looks_nothing_up(scoring: Scoring) -> None
     reply = await scoring.answer({**BODY, "entities": {"origin": "JFK", "tail": None}})
 
     assert (reply.status, reply.absent) == ("ok", ["tail", LOOKED_UP])
-    assert (await vector_of(scoring))[3:5] == [None, False]
+    prediction = await logged(scoring)
+    assert (prediction.vector[3:5], prediction.ages_ms[3:5]) == ([None, False], [None, None])
 
 
 async def test_a_store_that_fails_on_the_way_costs_the_lookups_only(scoring: Scoring) -> None:
@@ -137,7 +140,9 @@ async def test_a_store_that_fails_on_the_way_costs_the_lookups_only(scoring: Sco
     reply = await scoring.answer(BODY)
 
     assert (reply.status, reply.reason, reply.degraded) == ("degraded", "features_unavailable", [LOOKED_UP])
-    assert await vector_of(scoring) == [[1.0, 2.5, 0.0], 7_000, 0.75, None, None, 12, [1.0, -0.5]]
+    prediction = await logged(scoring)
+    assert prediction.vector == [[1.0, 2.5, 0.0], 7_000, 0.75, None, None, 12, [1.0, -0.5]]
+    assert prediction.ages_ms == [AGE_IN_HOUR_MS, AGE_IN_HOUR_MS, AGE_IN_MINUTE_MS, *4 * [None]]
 
 
 async def test_without_a_store_only_what_the_request_tells_is_known(scoring: Scoring) -> None:
@@ -145,7 +150,7 @@ async def test_without_a_store_only_what_the_request_tells_is_known(scoring: Sco
     reply = await scoring.answer(BODY)
 
     assert (reply.status, reply.degraded) == ("degraded", ["origin", "tail", LOOKED_UP])
-    assert await vector_of(scoring) == [None, None, None, None, None, 12, [1.0, -0.5]]
+    assert (await logged(scoring)).vector == [None, None, None, None, None, 12, [1.0, -0.5]]
 
 
 async def test_an_old_question_cannot_be_looked_up_by_what_is_no_longer_kept(scoring: Scoring) -> None:
@@ -157,7 +162,7 @@ async def test_an_old_question_cannot_be_looked_up_by_what_is_no_longer_kept(sco
 
     assert (reply.status, reply.reason) == ("degraded", "features_unavailable")
     assert {"tail.carrier_1h", "carrier.delay_1h@tail.carrier_1h"} <= set(reply.degraded)
-    assert (await vector_of(scoring))[3:5] == [None, None]
+    assert (await logged(scoring)).vector[3:5] == [None, None]
 
 
 @pytest.mark.parametrize(

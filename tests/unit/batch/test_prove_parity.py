@@ -97,6 +97,18 @@ def test_a_request_input_that_differs_is_a_fault(world: World) -> None:
     assert counts(found) == (1, 0, {"fault": 1})
 
 
+def test_an_age_that_differs_is_a_fault_and_one_that_was_not_logged_is_none(world: World) -> None:
+    served = world.serve(40.5)
+    ages = list(served.ages_ms)
+
+    found = world.prove(replace(served, ages_ms=[ages[0], ages[1] + 1, *ages[2:]]), replace(served, ages_ms=()))  # type: ignore[operator]
+
+    assert ages == [190_000, 190_000, None, None], "from where the tile of 38 min began; the request is of no age"
+    assert counts(found) == (2, 1, {"fault": 1})
+    [example] = found.examples
+    assert example.differing == {"origin_traffic.delay_1h age_ms": (190_001, 190_000)}
+
+
 @pytest.mark.parametrize("off_by", [-1, 1])
 def test_a_position_off_by_one_is_a_fault(world: World, off_by: int) -> None:
     served = world.serve(46)
@@ -251,7 +263,8 @@ def test_what_cannot_be_proven_is_counted_by_its_reason(world: World) -> None:
 
 def test_a_source_that_had_not_started_is_no_source_without_events(world: World) -> None:
     served = world.serve()
-    waiting = replace(served, positions={world.source.key: {}}, vector=[None, None, *served.vector[2:]])
+    nothing = [None, None, *served.vector[2:]]
+    waiting = replace(served, positions={world.source.key: {}}, vector=nothing, ages_ms=[None] * 4)
 
     assert counts(world.prove(waiting)) == (1, 1, {})
 

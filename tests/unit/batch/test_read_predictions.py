@@ -67,6 +67,7 @@ def prediction(offset: int, asked: str, flight: str, *, appended_ms: int = 1) ->
         label_key=flight,
         at_ms=START_MS,
         vector=[1, 2.0],
+        ages_ms=[60_000, None],
         scores={},
         versions=[],
         champion="offline",
@@ -101,6 +102,7 @@ def test_a_probe_says_what_was_served_and_whom_it_was_about() -> None:
         inputs={"distance": 100.0, "carrier": "AA"},
         vector=[1, 2.0],
         positions=POSITIONS,
+        ages_ms=[60_000, None],
     )
 
 
