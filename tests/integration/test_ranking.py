@@ -69,7 +69,8 @@ def test_candidates_are_ranked_by_features_a_matrix_and_a_model(made: Project) -
 
             made.until(lambda: ask(*ITEMS).status == "ok")
             ranked, empty, twice = ask(*ITEMS), ask(), ask("i1", "i1")
-            refused = client.score("ranking", candidates=[{"id": "i1", "inputs": {"price": float("nan")}}])
+            nothing = [{"id": "i1", "inputs": {"price": float("nan")}}]
+            refused = client.score("ranking", candidates=nothing, timeout_ms=TIMEOUT_MS)
 
     assert (ranked.status, ranked.degraded) == ("ok", [])
     assert sorted(map(str, ids(ranked))) == ["i7", "i9"], "the best four by taste that were shown within the hour"
