@@ -18,7 +18,7 @@ from agents.serve_model import ServedModel, monotonic_ms
 from agents.tell_answers import (
     Answered,
     Known,
-    Opened,
+    OpenTurn,
     entity_of,
     failed,
     predictions,
@@ -133,7 +133,7 @@ class ModelAnswers:
         problem = f"no release of {self._model.key} is in force"
         return [failed(request, Reason.MODEL_UNAVAILABLE, problem) for request in requests]
 
-    def _open(self, executor: Executor, requests: Sequence[Request], now_ms: int) -> Opened:
+    def _open(self, executor: Executor, requests: Sequence[Request], now_ms: int) -> OpenTurn:
         """Read the features and begin the turn. From here on nothing that is swapped touches these requests."""
         started_ms = monotonic_ms()
         least_ms = min(request.remaining_ms(now_ms) for request in requests)
@@ -142,7 +142,7 @@ class ModelAnswers:
         vectors = [self._layout.vector(each.row) for each in known]
         turn = executor.begin(vectors, self._arms(executor.route, requests))
         release = self._served.release
-        return Opened(
+        return OpenTurn(
             executor,
             release,
             requests,
@@ -162,7 +162,7 @@ class ModelAnswers:
         key = self._model.key
         return [arm_of(route, key, entity=entity_of(request), request_id=request.request_id) for request in requests]
 
-    def _answers(self, opened: Opened, *, waited_ms: float = 0.0) -> list[Answered]:
+    def _answers(self, opened: OpenTurn, *, waited_ms: float = 0.0) -> list[Answered]:
         batch = opened.executor.answer(opened.turn)
         predict_ms, scored_ms = waited_ms + batch.predict_ms, monotonic_ms()
         self._served.note(batch.failures)

@@ -13,7 +13,7 @@ from agents.context import RoleContext
 from agents.follow_deployments import DeploymentFollower
 from agents.read_features import GuardedReads
 from agents.serve_model import ServedModel, monotonic_ms
-from agents.serve_requests import Asked, RequestServer
+from agents.serve_requests import Endpoint, RequestServer
 from agents.transport import Assigned, CommitPolicy, StartAt, Subscription
 from definitions.declared import AppDefinition, GraphDefinition
 from streams import topics
@@ -34,19 +34,19 @@ class ScoringRole:
         reads = GuardedReads(context.store, context.log.now_ms)
         self._follower = DeploymentFollower(served, context)
         self._graphs = [GraphAnswers(each, served, reads, views=app.views, context=context) for each in app.graphs]
-        self._asked = {
-            topics.requests(context.namespace, each.model): self._asked_of(each, reads, app) for each in served
+        self._endpoints = {
+            topics.requests(context.namespace, each.model): self._endpoint_of(each, reads, app) for each in served
         } | {
             topics.requests(context.namespace, graph): self._ranking_of(graph, answers)
             for graph, answers in zip(app.graphs, self._graphs, strict=True)
         }
-        self._server = RequestServer(context)
+        self._server = RequestServer(tuple(self._endpoints.values()), context)
         self._inherited: dict[Partition, int] = {}
 
     def subscription(self) -> Subscription:
         """Return what the role reads: the requests of every model and graph."""
         group = f"{self._context.namespace}.scoring"
-        return Subscription(group, tuple(self._asked), CommitPolicy.ON_TAKE, StartAt.END)
+        return Subscription(group, tuple(self._endpoints), CommitPolicy.ON_TAKE, StartAt.END)
 
     async def open(self, given: Assigned) -> int:
         """Have every release in force that was deployed, and go on where the group stands."""
@@ -60,8 +60,8 @@ class ScoringRole:
     async def apply(self, batch: RecordBatch) -> None:
         """Take the batch's requests; they are answered beside the taking, the newest first."""
         self._follower.check()
-        asked = self._asked[batch.partition.topic]
-        self._server.put(asked, self._take(asked, batch))
+        endpoint = self._endpoints[batch.partition.topic]
+        self._server.put(endpoint, self._take(endpoint, batch))
 
     async def reached_end(self, partition: Partition, end: int, broker_ms: int) -> None:
         """Notice that releases are no longer followed, and tell how many replies the log did not take."""
@@ -76,35 +76,35 @@ class ScoringRole:
         if not self._inherited:
             await self._server.stop()
             await self._follower.stop()
-            for asked in self._asked.values():
-                await asked.answers.close()
+            for endpoint in self._endpoints.values():
+                await endpoint.answers.close()
 
-    def _asked_of(self, served: ServedModel, reads: GuardedReads, app: AppDefinition) -> Asked:
+    def _endpoint_of(self, served: ServedModel, reads: GuardedReads, app: AppDefinition) -> Endpoint:
         namespace, model = self._context.namespace, served.model
         remotes = RemoteAsker(model.name, self._context.metrics, monotonic_ms)
         reader = RequestReader(model, reply_prefix=topics.replies(namespace))
         answers = ModelAnswers(served, reads, app.views, remotes=remotes)
-        return Asked(model.name, reader, answers, topics.outcomes(namespace, model))
+        return Endpoint(model.name, reader, answers, topics.outcomes(namespace, model))
 
-    def _ranking_of(self, graph: GraphDefinition, answers: GraphAnswers) -> Asked:
+    def _ranking_of(self, graph: GraphDefinition, answers: GraphAnswers) -> Endpoint:
         reader = RequestReader(graph, reply_prefix=topics.replies(self._context.namespace))
-        return Asked(graph.name, reader, answers)
+        return Endpoint(graph.name, reader, answers)
 
-    def _take(self, asked: Asked, batch: RecordBatch) -> list[Request]:
+    def _take(self, endpoint: Endpoint, batch: RecordBatch) -> list[Request]:
         """Return the requests that still have time; answer or count the other records."""
         taken_ms = self._context.log.now_ms()
         admitted = []
         for record in batch.records:
-            found = asked.requests.read(record, batch.partition, taken_ms=taken_ms)
+            found = endpoint.requests.read(record, batch.partition, taken_ms=taken_ms)
             if isinstance(found, Unroutable):
                 self._context.metrics.count("requests_unroutable_total", reason=found.reason)
             elif isinstance(found, Rejection):
-                self._server.reply(asked, found.reply_to, found.reply())
+                self._server.reply(endpoint, found.reply_to, found.reply())
             elif found.remaining_ms(taken_ms) > 0:
                 admitted.append(found)
             elif record.offset() < self._inherited[batch.partition]:
                 # It lay there when the partition came: whoever asked has been told by its own clock.
-                self._server.count(asked, Status.EXPIRED, "redelivered")
+                self._server.count(endpoint, Status.EXPIRED, "redelivered")
             else:
-                self._server.expire(asked, found)
+                self._server.expire(endpoint, found)
         return admitted

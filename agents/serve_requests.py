@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Endpoint:
     """One model or graph as it is served: its requests, its answers, and where its predictions go."""
 
     name: str
@@ -53,16 +53,16 @@ class Asked:
 class RequestServer:
     """Answers what waits, newest first, in a task of its own."""
 
-    def __init__(self, context: RoleContext) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], context: RoleContext) -> None:
         self._context = context
         self._producer = context.log.producer()
-        self._asked: list[Asked] = []
+        self._endpoints = endpoints
         self._wake = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Task[None]] = set()
         """Micro-batches that wait for a server."""
 
-    def put(self, asked: Asked, requests: Sequence[Request]) -> None:
+    def put(self, endpoint: Endpoint, requests: Sequence[Request]) -> None:
         """Let requests wait for their turn; the oldest that there is no room for are told so.
 
         Raises:
@@ -72,16 +72,14 @@ class RequestServer:
             self._serving = asyncio.create_task(self._serve(), name="serve-requests")
         if self._serving.done():
             self._serving.result()
-        if asked not in self._asked:
-            self._asked.append(asked)
-        self._overloaded(asked, asked.waiting.put(requests))
+        self._overloaded(endpoint, endpoint.waiting.put(requests))
         self._wake.set()
 
     async def drain(self) -> None:
         """Return when everything that waited is answered, and logged."""
-        for asked in self._asked:
-            while asked.waiting:
-                self._serve_some(asked)
+        for endpoint in self._endpoints:
+            while endpoint.waiting:
+                self._serve_some(endpoint)
                 await asyncio.sleep(0)
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
@@ -92,55 +90,53 @@ class RequestServer:
             await asyncio.gather(self._serving, return_exceptions=True)
             self._serving = None
 
-    def reply(self, asked: Asked, to: ReplyTo, reply: ScoreReply) -> None:
+    def reply(self, endpoint: Endpoint, to: ReplyTo, reply: ScoreReply) -> None:
         """Send the one reply to a request, and count it."""
         self._producer.send(
             to.topic, encode(reply), key=to.correlation_id, headers=to.headers(), partition=to.partition
         )
-        self.count(asked, reply.status, reply.reason or _NO_REASON)
+        self.count(endpoint, reply.status, reply.reason or _NO_REASON)
 
-    def expire(self, asked: Asked, request: Request) -> None:
+    def expire(self, endpoint: Endpoint, request: Request) -> None:
         """End a request whose time is over, or too short for an answer."""
         reply = ScoreReply(request_id=request.request_id, status=Status.EXPIRED, reason=Reason.DEADLINE)
-        self.reply(asked, request.reply_to, reply)
+        self.reply(endpoint, request.reply_to, reply)
 
-    def count(self, asked: Asked, status: str, reason: str) -> None:
+    def count(self, endpoint: Endpoint, status: str, reason: str) -> None:
         """Count an outcome."""
-        self._context.metrics.count("requests_total", model=asked.name, status=status, reason=reason)
+        self._context.metrics.count("requests_total", model=endpoint.name, status=status, reason=reason)
 
     async def _serve(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while any(each.waiting for each in self._asked):
-                for asked in self._asked:
-                    self._serve_some(asked)
+            while waited_for := [each for each in self._endpoints if each.waiting]:
+                for endpoint in waited_for:
+                    self._serve_some(endpoint)
                     # Lets replies out, and newer requests and releases in, between micro-batches.
                     await asyncio.sleep(0)
                 collect_after_batch()
 
-    def _serve_some(self, asked: Asked) -> None:
+    def _serve_some(self, endpoint: Endpoint) -> None:
         """Answer one micro-batch of what waits, and tell those that cannot be answered in time."""
-        if not asked.waiting:
-            return
         now_ms = self._context.log.now_ms()
-        taken = asked.waiting.take(now_ms, asked.together(now_ms))
+        taken = endpoint.waiting.take(now_ms, endpoint.together(now_ms))
         for request in taken.expired:
-            self.expire(asked, request)
-        self._overloaded(asked, taken.overloaded)
-        if taken.batch and asked.answers.awaits:
+            self.expire(endpoint, request)
+        self._overloaded(endpoint, taken.overloaded)
+        if taken.batch and endpoint.answers.awaits:
             for group in by_budget(taken.batch, now_ms):
-                task = asyncio.create_task(self._answer_awaiting(asked, group, now_ms), name="answer-awaiting")
+                task = asyncio.create_task(self._answer_awaiting(endpoint, group, now_ms), name="answer-awaiting")
                 self._under_way.add(task)
                 task.add_done_callback(self._ended)
         elif taken.batch:
             started_ms = monotonic_ms()
-            answers = asked.answers.answer_many(taken.batch, now_ms=now_ms)
-            self._reply_all(asked, answers)
-            self._log(asked, asked.answers.observe(answers))
-            asked.service.note(len(taken.batch), monotonic_ms() - started_ms)
+            answers = endpoint.answers.answer_many(taken.batch, now_ms=now_ms)
+            self._reply_all(endpoint, answers)
+            self._log(endpoint, endpoint.answers.observe(answers))
+            endpoint.service.note(len(taken.batch), monotonic_ms() - started_ms)
 
-    def _overloaded(self, asked: Asked, requests: Sequence[Request]) -> None:
+    def _overloaded(self, endpoint: Endpoint, requests: Sequence[Request]) -> None:
         for request in requests:
             reply = ScoreReply(
                 request_id=request.request_id,
@@ -148,34 +144,34 @@ class RequestServer:
                 reason=Reason.OVERLOADED,
                 message="newer requests are served first, and there was no time left for this one; send fewer",
             )
-            self.reply(asked, request.reply_to, reply)
+            self.reply(endpoint, request.reply_to, reply)
 
-    async def _answer_awaiting(self, asked: Asked, requests: list[Request], now_ms: int) -> None:
-        answering = asked.answers
+    async def _answer_awaiting(self, endpoint: Endpoint, requests: list[Request], now_ms: int) -> None:
+        answering = endpoint.answers
         assert isinstance(answering, ModelAnswers)  # noqa: S101  # graphs ask no servers
         answers = await answering.answer_awaiting(requests, now_ms=now_ms)
-        self._reply_all(asked, answers)
-        self._log(asked, await answering.observe_awaiting(answers))
+        self._reply_all(endpoint, answers)
+        self._log(endpoint, await answering.observe_awaiting(answers))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
         if not task.cancelled() and task.exception() is not None:
             logger.error("a micro-batch was not logged", exc_info=task.exception())
 
-    def _reply_all(self, asked: Asked, answers: list[Answered]) -> None:
+    def _reply_all(self, endpoint: Endpoint, answers: list[Answered]) -> None:
         for answer in answers:
-            self.reply(asked, answer.request.reply_to, answer.reply)
+            self.reply(endpoint, answer.request.reply_to, answer.reply)
         now_ms = self._context.log.now_ms()
         for answer in answers:
             seconds = (now_ms - answer.request.appended_ms) / 1_000
-            self._context.metrics.observe("request_seconds", seconds, model=asked.name)
+            self._context.metrics.observe("request_seconds", seconds, model=endpoint.name)
 
-    def _log(self, asked: Asked, predictions: list[Prediction]) -> None:
+    def _log(self, endpoint: Endpoint, predictions: list[Prediction]) -> None:
         for prediction in predictions:
             key = (prediction.label_key or "").encode()
-            self._producer.send(asked.outcomes, encode(prediction), key=key)
+            self._producer.send(endpoint.outcomes, encode(prediction), key=key)
         if predictions:
-            self._context.metrics.count("predictions_logged_total", len(predictions), model=asked.name)
+            self._context.metrics.count("predictions_logged_total", len(predictions), model=endpoint.name)
 
 
 def by_budget(requests: list[Request], now_ms: int) -> list[list[Request]]:

@@ -27,7 +27,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenTurn:
     """A micro-batch whose features were read: everything that was in force then, and stays so for its answers."""
 
     executor: Executor
@@ -51,12 +51,12 @@ class Answered:
 
     request: Request
     reply: ScoreReply
-    opened: Opened | None = None
+    opened: OpenTurn | None = None
     batch: MicroBatch | None = None
     index: int = 0
 
 
-def reply_to(opened: Opened, index: int, outcome: Scored, versions: list[Version], timings: Timings) -> ScoreReply:
+def reply_to(opened: OpenTurn, index: int, outcome: Scored, versions: list[Version], timings: Timings) -> ScoreReply:
     """Return the reply to the request at a place of the turn. ``versions`` are those behind its outcome."""
     request, known, arm = opened.requests[index], opened.known[index], opened.turn.arm(index)
     status, reason = _status(known, outcome, is_stale=_is_stale(request, known, opened.fresh_within_ms))
@@ -75,7 +75,7 @@ def reply_to(opened: Opened, index: int, outcome: Scored, versions: list[Version
     )
 
 
-def timings(opened: Opened, index: int, *, predict_ms: float, told_ms: float) -> Timings:
+def timings(opened: OpenTurn, index: int, *, predict_ms: float, told_ms: float) -> Timings:
     """Return where the time of the request at a place of the turn went.
 
     Args:
@@ -93,7 +93,7 @@ def timings(opened: Opened, index: int, *, predict_ms: float, told_ms: float) ->
 
 
 def predictions(
-    model: str, layout: VectorLayout, opened: Opened, batch: MicroBatch, given: Sequence[Answered]
+    model: str, layout: VectorLayout, opened: OpenTurn, batch: MicroBatch, given: Sequence[Answered]
 ) -> Iterator[Prediction]:
     """Yield what is logged of a turn's answers: the vector as served, every score, and who was to answer why.
 
@@ -134,9 +134,9 @@ def versions(found: Sequence[TrainedVersion]) -> list[Version]:
     return [Version(learner=each.learner, digest=each.digest[:_SHOWN_DIGITS], role=each.role) for each in found]
 
 
-def turns(answers: Sequence[Answered]) -> Iterator[tuple[Opened, MicroBatch, list[Answered]]]:
+def turns(answers: Sequence[Answered]) -> Iterator[tuple[OpenTurn, MicroBatch, list[Answered]]]:
     """Yield each turn that gave some of the answers, with them."""
-    turns: dict[int, tuple[Opened, MicroBatch, list[Answered]]] = {}
+    turns: dict[int, tuple[OpenTurn, MicroBatch, list[Answered]]] = {}
     for answer in answers:
         if answer.opened is not None and answer.batch is not None:
             turns.setdefault(id(answer.batch), (answer.opened, answer.batch, []))[2].append(answer)

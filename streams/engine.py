@@ -113,7 +113,7 @@ def advance_intake(row: Row, batch: DecodedBatch) -> Row:
     return replace(
         row,
         next=batch.next,
-        newest_ms=max((row.newest_ms, *batch.times_ms), key=_order) if batch.times_ms else row.newest_ms,
+        newest_ms=later(row.newest_ms, max(batch.times_ms, default=None)),
         applied_through_ms=later(row.applied_through_ms, batch.appended_ms),
         applied=row.applied + len(batch.events),
         dead=row.dead + len(batch.dead),

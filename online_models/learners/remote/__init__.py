@@ -13,9 +13,11 @@ from typing import Any
 import msgspec
 
 from definitions.declared import LearnerDefinition
+from definitions.encoder import Encoder
 from definitions.learners import COLUMNS
 from online_models.errors import AnswerUnreadable, LearnerUnusable
 from online_models.learners.columns import finite
+from online_models.learners.describing import require_described
 
 _UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
 
@@ -23,7 +25,14 @@ _UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
 class Addressed:
     """What both protocols know of a learner: its names, its address, and how its inputs are laid out."""
 
-    def __init__(self, definition: LearnerDefinition, digest: str) -> None:
+    def __init__(self, definition: LearnerDefinition, encoder: Encoder, *, data: bytes, digest: str) -> None:
+        """Take the learner that is declared, after it was found to be the one in the release.
+
+        Raises:
+            ArtefactRefused: another one.
+        """
+        require_described(definition, data=data, digest=digest)
+        self._encoder = encoder
         self.name = definition.name
         self.digest = digest
         self.patience_ms = definition.patience_ms

@@ -11,7 +11,6 @@ from definitions.declared import LearnerDefinition
 from definitions.encoder import Encoder, Vector
 from online_models.errors import AnswerUnreadable
 from online_models.learners.columns import Column, columns_of, rows_of
-from online_models.learners.describing import require_described
 from online_models.learners.remote import Addressed, decoded, rows_in, scores_in
 
 
@@ -19,14 +18,7 @@ class OpenInference(Addressed):
     """A model of an inference server. Implements `online_models.learners.Remote`."""
 
     def __init__(self, definition: LearnerDefinition, encoder: Encoder, *, data: bytes, digest: str) -> None:
-        """Take the learner that is declared, after it was found to be the one in the release.
-
-        Raises:
-            ArtefactRefused: another one.
-        """
-        require_described(definition, data=data, digest=digest)
-        super().__init__(definition, digest)
-        self._encoder = encoder
+        super().__init__(definition, encoder, data=data, digest=digest)
         self._input = str(definition.parameters["input"])
         self.url = f"{self._at('v2')}/infer"
 

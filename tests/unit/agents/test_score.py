@@ -127,7 +127,7 @@ class Scoring:
         """Let the role take all that is there, and answer it or have servers asked."""
         while (batch := await self.member.poll(0)) is not None:
             await self.runner.take(batch)
-        while any(each.waiting for each in self.role._asked.values()):  # noqa: ASYNC110  # each turn serves some
+        while any(each.waiting for each in self.role._endpoints.values()):  # noqa: ASYNC110  # each turn serves some
             await asyncio.sleep(0)
 
     async def records(self, topic: str) -> list[Record]:
@@ -447,9 +447,9 @@ async def test_the_store_is_waited_for_no_longer_than_there_is_budget(scoring: S
 
 
 async def test_who_has_less_time_than_an_answer_takes_is_told_before_any_feature_is_read(scoring: Scoring) -> None:
-    asked = scoring.role._asked[topics.requests("demo", scoring.model)]
+    endpoint = scoring.role._endpoints[topics.requests("demo", scoring.model)]
     for _ in range(200):
-        asked.service.note(1, 40.0)
+        endpoint.service.note(1, 40.0)
 
     short = await scoring.answer(headers={TIMEOUT_MS: b"30"})
     long = await scoring.answer(headers={TIMEOUT_MS: b"1000"})
@@ -459,9 +459,9 @@ async def test_who_has_less_time_than_an_answer_takes_is_told_before_any_feature
 
 
 async def test_under_overload_the_newest_are_answered_and_the_oldest_are_told(scoring: Scoring) -> None:
-    asked = scoring.role._asked[topics.requests("demo", scoring.model)]
+    endpoint = scoring.role._endpoints[topics.requests("demo", scoring.model)]
     for requests in (1, MICRO_BATCH) * 500:
-        asked.service.note(requests, 2.0 * requests)
+        endpoint.service.note(requests, 2.0 * requests)
     for _ in range(600):
         await scoring.ask(headers={TIMEOUT_MS: b"1000"})
     replies = sorted(await scoring.replies(), key=lambda each: int(each.request_id.rpartition("@")[2]))
