@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
 from operator import attrgetter
-from typing import cast
 
 from definitions.declared import EventDefinition
 from streams.codecs import Event, Schemas, decoder_of
@@ -35,7 +34,7 @@ FUTURE_MS = 5 * 60_000
 Stamp = tuple[int, int]
 """A record's timestamp: its type and epoch ms."""
 
-_Sorted = tuple[list[int], list[Event], list[int], list["DeadLetter"]]
+_Sorted = tuple[Sequence[int], list[Event], list[int], list["DeadLetter"]]
 """Offsets, events and times of the living, and the dead."""
 
 
@@ -98,7 +97,7 @@ class Intake:
         self._time_of = attrgetter(event.at)
 
     def read(self, batch: RecordBatch) -> DecodedBatch:
-        """Return the batch decoded. Cost: 0.7 us an event of JSON, 2 us more a copy; 1.2 us where one in 100 is dead.
+        """Return the batch decoded. Cost: 0.7 us an event of JSON, 2 us more a copy; 1 us where one in 100 is dead.
 
         Raises:
             RegistryUnavailable: nobody can say which schema a record was written with; no record is dead for that.
@@ -108,11 +107,8 @@ class Intake:
         records = batch.records
         stamps = [record.timestamp() for record in records]
         appended_ms = stamps[-1][1] if stamps and stamps[-1][0] == LOG_APPEND_TIME else None
-        whole = self._read_all(records, stamps)
-        if whole is None:
-            parts = self._read_each(records, stamps)
-            return DecodedBatch(batch.partition, batch.first, batch.next, *parts, appended_ms)
-        return DecodedBatch(batch.partition, batch.first, batch.next, _offsets(batch), *whole, (), appended_ms)
+        parts = self._sorted(records, _offsets(batch), stamps)
+        return DecodedBatch(batch.partition, batch.first, batch.next, *parts, appended_ms)
 
     def _read_copies(self, batch: RecordBatch) -> DecodedBatch:
         """Read a batch of a copy topic: a record's time of appending is that of the source record."""
@@ -120,10 +116,7 @@ class Intake:
         known = {offset: origin for offset, origin in origins.items() if origin is not None}
         records = [record for record in batch.records if record.offset() in known]
         stamps = [origin.stamp for origin in known.values()]
-        whole = self._read_all(records, stamps)
-        offsets, events, times_ms, dead = (
-            self._read_each(records, stamps) if whole is None else (list(known), *whole, [])
-        )
+        offsets, events, times_ms, dead = self._sorted(records, list(known), stamps)
         told = f"cannot take {self.event.name}: expected a copy from {self.event.origin}, got a record that is none"
         strangers = [DeadLetter(offset, NO_COPY, "$", told) for offset in origins if offset not in known]
         return DecodedBatch(
@@ -138,40 +131,34 @@ class Intake:
             [known[offset] for offset in offsets],
         )
 
-    def _read_all(self, records: Sequence[Record], stamps: Sequence[Stamp]) -> tuple[list[Event], list[int]] | None:
-        """Return the events of the records and their times, None if one of them has to be looked at."""
-        if not records:
-            return [], []
-        events = self.decoder.decode_all([record.value() for record in records])
-        if events is None:
-            return None
-        times = list(map(self._time_of, events))
-        if max(times) <= _limit(min(stamps), max(stamps)) or all(map(_is_in_time, times, stamps)):
-            return events, times
-        return None
-
-    def _read_each(self, records: Sequence[Record], stamps: Sequence[Stamp]) -> _Sorted:
+    def _sorted(self, records: Sequence[Record], offsets: Sequence[int], stamps: Sequence[Stamp]) -> _Sorted:
         """Return the living and the dead: whatever one record's bytes are, the records behind it go on."""
-        found = self.decoder.decode_each([record.value() for record in records])
-        self._refuse_ahead(found, stamps)
-        lives = [not isinstance(each, DecodeError) for each in found]
-        events = cast("list[Event]", list(compress(found, lives)))
-        offsets = [record.offset() for record in compress(records, lives)]
+        if not records:
+            return [], [], [], []
+        values = [record.value() for record in records]
+        whole = self.decoder.decode_all(values)
+        events, refused = self.decoder.decode_each(values) if whole is None else (whole, {})
+        times = list(map(self._time_of, events))
+        if max(times, default=0) > _limit(min(stamps), max(stamps)):
+            events, times = self._without_ahead(events, times, stamps, refused)
+        if not refused:
+            return offsets, events, times, []
+        living = [place for place in range(len(records)) if place not in refused]
         dead = [
-            DeadLetter(record.offset(), each.reason, each.path, str(each))
-            for record, each in zip(records, found, strict=True)
-            if isinstance(each, DecodeError)
+            DeadLetter(offsets[place], error.reason, error.path, str(error)) for place, error in sorted(refused.items())
         ]
-        return offsets, events, list(map(self._time_of, events)), dead
+        return [offsets[place] for place in living], events, times, dead
 
-    def _refuse_ahead(self, found: list[Event | DecodeError], stamps: Sequence[Stamp]) -> None:
-        """Put a refusal in the place of every event that is too far ahead of the broker."""
-        latest_ms = max((self._time_of(each) for each in found if not isinstance(each, DecodeError)), default=0)
-        if latest_ms <= _limit(min(stamps), max(stamps)):
-            return
-        for place, (each, stamp) in enumerate(zip(found, stamps, strict=True)):
-            if not isinstance(each, DecodeError) and not _is_in_time(self._time_of(each), stamp):
-                found[place] = self._ahead(self._time_of(each), stamp)
+    def _without_ahead(
+        self, events: list[Event], times: list[int], stamps: Sequence[Stamp], refused: dict[int, DecodeError]
+    ) -> tuple[list[Event], list[int]]:
+        """Return the events and times that are not too far ahead of the broker; add the others to the refused."""
+        places = [place for place in range(len(stamps)) if place not in refused]
+        in_time = [at_ms <= _limit(stamps[place], stamps[place]) for place, at_ms in zip(places, times, strict=True)]
+        for place, at_ms, is_in_time in zip(places, times, in_time, strict=True):
+            if not is_in_time:
+                refused[place] = self._ahead(at_ms, stamps[place])
+        return list(compress(events, in_time)), list(compress(times, in_time))
 
     def _ahead(self, at_ms: int, stamp: Stamp) -> DecodeError:
         return DecodeError(
@@ -180,10 +167,6 @@ class Intake:
             f"cannot take {self.event.name}: expected a time up to {stamp[1] + FUTURE_MS} (the broker's + 5 min), "
             f"got {at_ms}",
         )
-
-
-def _is_in_time(at_ms: int, stamp: Stamp) -> bool:
-    return at_ms <= _limit(stamp, stamp)
 
 
 def _limit(least: Stamp, greatest: Stamp) -> float:

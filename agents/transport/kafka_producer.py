@@ -62,9 +62,6 @@ class KafkaProducer:
         def acknowledged(error: KafkaError | None, message: Message) -> None:
             self._answered += 1
             self._acknowledged.append((done, error, message))
-            if not self._waking and not loop.is_closed():
-                self._waking = True
-                loop.call_soon_threadsafe(self._resolve)
 
         try:
             self._send(topic, value, key, headers, partition, acknowledged)
@@ -137,12 +134,19 @@ class KafkaProducer:
 
     def _take_acknowledgements(self) -> None:
         while not self._closing:
-            if self._asked != self._answered:
-                self._client.poll(_POLL_S)
-                continue
-            self._hurry.wait(_UNHURRIED_S)
-            self._hurry.clear()
-            self._client.poll(0)
+            if self._asked == self._answered:
+                self._hurry.wait(_UNHURRIED_S)
+                self._hurry.clear()
+            self._client.poll(0 if self._asked == self._answered else _POLL_S)
+            self._wake()
+
+    def _wake(self) -> None:
+        """Have the event loop resolve what was acknowledged: once for all of a poll, not for each record."""
+        while self._acknowledged and self._acknowledged[0][0].get_loop().is_closed():
+            self._acknowledged.popleft()
+        if self._acknowledged and not self._waking:
+            self._waking = True
+            self._acknowledged[0][0].get_loop().call_soon_threadsafe(self._resolve)
 
     def _resolve(self) -> None:
         # Reset first: an acknowledgement that comes now wakes the loop again.

@@ -70,19 +70,26 @@ class EventDecoder(ABC):
             RegistryUnavailable: nobody can say which schema one of them was written with.
         """
 
-    def decode_each(self, values: Sequence[bytes | None]) -> list[Event | DecodeError]:
-        """Return for every value its event, or why it is none: what a batch is read by that has unusable ones.
+    def decode_each(self, values: Sequence[bytes | None]) -> tuple[list[Event], dict[int, DecodeError]]:
+        """Return the events in order, and why the other values are none, by place: for a batch with unusable ones.
 
         Raises:
-            RegistryUnavailable: nobody can say which schema one of them was written with.
+            RegistryUnavailable: nobody can say which schema a record was written with.
         """
-        return [self._tried(self.decode, value) for value in values]
+        refused: dict[int, DecodeError] = {}
+        found = [self._tried(self.decode, value, place, refused) for place, value in enumerate(values)]
+        return [event for event in found if event is not None], refused
 
-    def _tried(self, decode: Callable[[bytes | None], Event], value: bytes | None) -> Event | DecodeError:
+    def _tried(
+        self, decode: Callable[[bytes | None], Event], value: bytes | None, place: int, refused: dict[int, DecodeError]
+    ) -> Event | None:
         try:
             return decode(value)
         except DecodeError as error:
-            return error
+            # Kept with its frames it would hold the whole batch in a cycle.
+            error.__cause__ = error.__context__ = None
+            refused[place] = error.with_traceback(None)
+            return None
 
     def row(self, event: Event) -> dict[str, Value]:
         """Return the event's fields by name, as expressions take them. Times are integer ms."""

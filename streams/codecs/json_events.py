@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any, NoReturn, cast
 
 import msgspec
@@ -68,34 +69,41 @@ class JsonDecoder(EventDecoder):
             return None
         return events
 
-    def decode_each(self, values: Sequence[bytes | None]) -> list[Event | DecodeError]:
-        """Return for every value its event, or why it is none. Cost: 0.6 us a value, 8 us one that is none."""
+    def decode_each(self, values: Sequence[bytes | None]) -> tuple[list[Event], dict[int, DecodeError]]:
+        """Return the events, and why the other values are none. Cost: 0.5 us a value, 8 us one that is none."""
         given = [value or b"" for value in values]
-        found: list[Event | DecodeError] = []
+        refused: dict[int, DecodeError] = {}
+        found: list[Event | None] = []
         rest = iter(given)
         while len(found) < len(given):
             try:
                 found.extend(map(self._decode, rest))  # what comes before one that raises is kept
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                found.append(self._tried(self._unsettled, given[len(found)]))
-        for place in self._unproven(given):
-            found[place] = self._tried(self._unsettled, given[place])
+                found.append(self._tried(self._unsettled, given[len(found)], len(found), refused))
+        for place in self._suspects(given) - refused.keys():
+            self._tried(self._unsettled, given[place], place, refused)
+        living = bytearray(b"\1" * len(given))
+        for place in refused:
+            living[place] = 0
+        events = cast("list[Event]", list(compress(found, living)))
         try:
-            self._settle_times([each for each in found if not isinstance(each, DecodeError)])
+            self._settle_times(events)
         except DecodeError:
             return super().decode_each(values)
-        return found
+        return events, refused
 
-    def _unproven(self, given: Sequence[bytes]) -> list[int]:
-        """Return the places of the values that may be dead although their decoder took them."""
-        places = [place for place, is_ascii in enumerate(map(bytes.isascii, given)) if not is_ascii]
+    def _suspects(self, given: Sequence[bytes]) -> set[int]:
+        """Return the places of the values that may be none although they were decoded."""
+        suspects: set[int] = set()
+        if not all(map(bytes.isascii, given)):
+            suspects = {place for place, value in enumerate(given) if not (value.isascii() or _is_utf8(value))}
         if max(map(len, given), default=0) > min(self.event.max_bytes, 2 * DEEPEST):
-            places += [
+            suspects |= {
                 place
                 for place, value in enumerate(given)
                 if len(value) > self.event.max_bytes or (len(value) > 2 * DEEPEST and _is_too_deep(value))
-            ]
-        return places
+            }
+        return suspects
 
     def _unsettled(self, value: bytes | None) -> Event:
         """Return the event with its times as they were written."""

@@ -141,8 +141,8 @@ def source_of(letter: Message) -> Place:
 def main() -> None:
     """Measure; the exit code is 1 where a poison record was lost or altered."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=300_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--events", type=int, default=600_000)
+    parser.add_argument("--rounds", type=int, default=7)
     asked = parser.parse_args()
     with local_kafka() as kafka, local_redis() as redis_url:
         result = measure(kafka, redis_url, asked.events, asked.rounds)

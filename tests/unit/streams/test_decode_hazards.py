@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,3 +60,15 @@ def test_a_record_is_the_same_in_any_company(values: list[bytes | None]) -> None
         for offset, each in enumerate(alone)
         for letter in each.dead
     ]
+
+
+def test_dead_letters_leave_nothing_to_the_garbage_collector() -> None:
+    """A refusal that kept its frames would keep its whole batch alive, until a collection finds the cycle."""
+    values = [GOOD, *(hazard.value for _, hazard in CASES)]
+    gc.collect()
+    gc.disable()
+    try:
+        assert read("v1", *values).dead
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
