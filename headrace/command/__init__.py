@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, str] = {
     "repair": "Tell what does not fit between a topic and its rows, and go on in a way you choose.",
     "parity": "Prove that what was served is what the log says, bit for bit.",
     "alerts": "List the incidents that are open, and each model's verdict.",
+    "models": "Show which models there are and what they have become.",
     "matrix": "Put a matrix in force that a graph keeps in memory.",
     "deploy": "Tell which release and route are in force, or put others in force.",
     "batch": "Train a model on the published past, and put its release in force.",
