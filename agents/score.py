@@ -29,7 +29,7 @@ class ScoringRole:
 
     def __init__(self, app: AppDefinition, context: RoleContext) -> None:
         self._context = context
-        self._producer = context.log.producer()
+        self._producers = (context.log.producer(), context.log.unhurried_producer())
         served = [ServedModel(model, context) for model in app.models]
         reads = GuardedReads(context.store, context.log.now_ms)
         self._follower = DeploymentFollower(served, context)
@@ -67,7 +67,7 @@ class ScoringRole:
         """Notice that releases are no longer followed, and tell how many replies the log did not take."""
         del partition, end, broker_ms
         self._follower.check()
-        self._context.metrics.set("undelivered_records", self._producer.failed)
+        self._context.metrics.set("undelivered_records", sum(each.failed for each in self._producers))
 
     async def close(self, partition: Partition) -> None:
         """Answer what was taken, and forget the partition; with the last one, stop following releases."""

@@ -56,6 +56,7 @@ class RequestServer:
     def __init__(self, endpoints: Sequence[Endpoint], context: RoleContext) -> None:
         self._context = context
         self._producer = context.log.producer()
+        self._unhurried = context.log.unhurried_producer()
         self._endpoints = endpoints
         self._wake = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
@@ -169,7 +170,7 @@ class RequestServer:
     def _log(self, endpoint: Endpoint, predictions: list[Prediction]) -> None:
         for prediction in predictions:
             key = (prediction.label_key or "").encode()
-            self._producer.send(endpoint.outcomes, encode(prediction), key=key)
+            self._unhurried.send(endpoint.outcomes, encode(prediction), key=key)
         if predictions:
             self._context.metrics.count("predictions_logged_total", len(predictions), model=endpoint.name)
 

@@ -215,6 +215,10 @@ class Log(Protocol):
         """Return the producer of this process; one is made and shared."""
         ...
 
+    def unhurried_producer(self) -> Producer:
+        """Return the process's producer of records that nobody waits for: they may travel together, a little later."""
+        ...
+
     def member(self, subscription: Subscription) -> Member:
         """Return a new member of a group, not yet joined."""
         ...

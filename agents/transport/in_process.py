@@ -89,6 +89,10 @@ class InProcessLog:
         """Return the log's one producer."""
         return self._producer
 
+    def unhurried_producer(self) -> InProcessProducer:
+        """Return the same: nothing travels here."""
+        return self.producer()
+
     def member(self, subscription: Subscription) -> InProcessMember:
         """Return a new member of the subscription's group, not yet joined."""
         group = self._groups.setdefault(subscription.group, Group(self._kept_of))

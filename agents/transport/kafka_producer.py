@@ -1,4 +1,4 @@
-"""The one producer of a process on Kafka: acknowledged by all in-sync replicas, idempotent, Java's partitioner."""
+"""A producer on Kafka: acknowledged by all in-sync replicas, idempotent, Java's partitioner."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class KafkaProducer:
     `produce` may be called by any running event loop; `send` by any thread.
     """
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, *, linger_ms: int = 0) -> None:
         self._bootstrap = settings.bootstrap
-        self._client = Producer(settings.of_producer())
+        self._client = Producer(settings.of_producer(linger_ms))
         self._acknowledged: deque[tuple[asyncio.Future[int], KafkaError | None, Message]] = deque()
         self._waking = False
         self._closing = False

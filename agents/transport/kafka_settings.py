@@ -36,7 +36,6 @@ _PRODUCER: Mapping[str, Any] = {
     "acks": "all",
     "enable.idempotence": True,
     "partitioner": "murmur2_random",
-    "linger.ms": 0,
     "message.timeout.ms": 10_000,
     "queue.buffering.max.messages": 500_000,
     "queue.buffering.max.kbytes": 512 * 1024,
@@ -80,7 +79,7 @@ class KafkaSettings:
     """
 
     def __init__(self, bootstrap: str, properties: Mapping[str, str]) -> None:
-        owned = {"bootstrap.servers", "group.id", *_ADMIN, *_PRODUCER, *_READER, *_CLASSIC, *_MEMBER}
+        owned = {"bootstrap.servers", "group.id", *_ADMIN, *_PRODUCER, "linger.ms", *_READER, *_CLASSIC, *_MEMBER}
         for name in sorted((owned - _TUNABLE - {GROUP_PROTOCOL}) & properties.keys()):
             raise HeadraceError(f"cannot set kafka property: {name}: headrace sets it itself; remove it")
         self.bootstrap = bootstrap
@@ -95,9 +94,9 @@ class KafkaSettings:
         """Return the properties of the administration client."""
         return self._merged(_ADMIN)
 
-    def of_producer(self) -> dict[str, Any]:
-        """Return the properties of the one producer."""
-        return self._merged(_PRODUCER)
+    def of_producer(self, linger_ms: int = 0) -> dict[str, Any]:
+        """Return the properties of a producer whose records wait so long for company, where the user says nothing."""
+        return self._merged({**_PRODUCER, "linger.ms": linger_ms})
 
     def of_tail(self, group: str) -> dict[str, Any]:
         """Return the properties of a reader that is in no group; ``group`` is only a name to the client library."""

@@ -7,13 +7,14 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import methodcaller
 from typing import cast
 
 import pytest
 
 from agents.metrics import Metrics
 from agents.runner import Runner
-from agents.transport import Assigned, CommitPolicy, Listener, Log, Member, StartAt, Subscription
+from agents.transport import Assigned, CommitPolicy, Listener, Log, Member, Producer, StartAt, Subscription
 from agents.transport.in_process_groups import InProcessMember
 from agents.transport.kafka_member import KafkaMember
 from agents.transport.positions import hinted
@@ -466,8 +467,14 @@ class LogContract:
         await end.stop()
         await middle.stop()
 
-    async def test_a_flushed_producer_has_nothing_under_way(self, log: Log, topic: str) -> None:
+    @pytest.mark.parametrize(
+        "of", [methodcaller("producer"), methodcaller("unhurried_producer")], ids=["own", "unhurried"]
+    )
+    async def test_a_flushed_producer_has_nothing_under_way(
+        self, log: Log, topic: str, of: Callable[[Log], Producer]
+    ) -> None:
+        producer = of(log)
         for number in range(1_000):
-            log.producer().send(topic, b"%d" % number, key=b"%d" % number)
-        assert await log.producer().flush(DEADLINE_S) == 0
+            producer.send(topic, b"%d" % number, key=b"%d" % number)
+        assert await producer.flush(DEADLINE_S) == 0
         assert sum(end for _, end in await log.bounds(await log.partitions(topic))) == 1_000
