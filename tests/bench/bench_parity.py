@@ -61,11 +61,21 @@ class Cards(hr.Features, on=Payment, by="card", version=1):
     most = hr.max(Payment.amount).over("10m")
     country = hr.last(Payment.country).over("1h")
     rush = n["10m"] / n["1h"]
+    spread = hr.std(Payment.amount).over("1h")
+    began = hr.first(Payment.country).over("1h")
+    lately = hr.last_k(Payment.amount, 3).over("1h")
+    countries = hr.distinct(Payment.country).over("1h")
+    usual = hr.quantile(Payment.amount, 0.9).over("1h")
+    often = hr.top_k(Payment.country, 2).over("1h")
+    pace = hr.decayed_count(half_life="10m").over("1h")
+    dear = hr.ratio(hr.sum(Payment.amount, where=Payment.amount > 50), hr.sum(Payment.amount)).over("1h")
 
 class Merchants(hr.Features, on=Payment, by="merchant", version=1):
     n = hr.count().over("30m", every="30s")
     mean = hr.mean(Payment.amount).over("30m", every="30s")
     last = hr.last(Payment.amount).over("30m", every="30s")
+    spread = hr.variance(Payment.amount).over("30m", every="30s")
+    usual = hr.decayed_mean(Payment.amount, half_life="10m").over("30m", every="30s")
 """
 GRIDS_MS = (10_000, 60_000, 30_000)
 DISORDER_MS = 30_000
