@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,16 +15,18 @@ from batch.context import JobContext
 from batch.errors import HistoryUnavailable
 from batch.history import KafkaHistory
 from batch.train import TrainResult, train
-from definitions.declared import ModelDefinition
+from definitions.declared import ModelDefinition, RouteDefinition
+from definitions.routes import misrouted
 from definitions.values import parse_span
 from headrace.command.bars import bars
+from headrace.command.deploy import read_deployed, shown_route
 from headrace.command.options import AsJson, settings_of
 from headrace.command.voice import Voice
 from headrace.errors import ServerMissing, UsageError
 from headrace.servers.substrate import existing
-from headrace.session import Session, open_session
+from headrace.session import Session, load_definitions, open_session
 from streams import topics
-from streams.messages import encode
+from streams.messages import Deployment, encode
 
 group = typer.Typer(no_args_is_help=True, help="Work on the past: training.")
 
@@ -45,7 +49,7 @@ def train_command(
     voice = Voice(as_json)
     delay_ms = 0 if delay in {"0", "0ms"} else parse_span(delay, where="--delay")
     result = asyncio.run(_train(context, model, questions, delay_ms))
-    for line in _lines(result):
+    for line in _lines(result, load_definitions(settings_of(context)).model(model)):
         voice.say(line)
     voice.answer(
         {
@@ -71,15 +75,30 @@ async def _train(context: typer.Context, name: str, file: Path, delay_ms: int) -
                 result = train(model, asked, job, now_ms=session.log.now_ms(), delay_ms=delay_ms, tell=tell)
         except HistoryUnavailable as error:
             raise ServerMissing(str(error)) from error
-        await _deploy(session, result)
-        return result
+        return replace(result, deployment=await _deploy(session, model, result.deployment))
 
 
-async def _deploy(session: Session, result: TrainResult) -> None:
+async def _deploy(session: Session, model: ModelDefinition, trained: Deployment) -> Deployment:
+    """Put the new release in force, by the route that is in force: a canary goes on with it. Return what was put."""
     topic = topics.deployments(session.namespace)
     await session.log.create_topics([topics.of_deployments(session.namespace)])
-    deployment = result.deployment
-    await session.log.producer().produce(topic, encode(deployment), key=deployment.model.encode())
+    deployed = await read_deployed(session.log, topic, model)
+    route = route_kept(model, [each.deployment for each in deployed])
+    deployment = Deployment.of(model.name, trained.release, route, at_ms=trained.at_ms)
+    await session.log.producer().produce(topic, encode(deployment), key=model.name.encode())
+    return deployment
+
+
+def route_kept(model: ModelDefinition, deployed: Sequence[Deployment]) -> RouteDefinition:
+    """Return the route in force if the model still has its learners, else the author's.
+
+    Args:
+        model: of which.
+        deployed: what is in force, and what was before, the newest first.
+    """
+    if deployed and misrouted(deployed[0].route, model.learners) is None:
+        return deployed[0].route
+    return model.route
 
 
 def _questions_of(file: Path, model: ModelDefinition) -> list[Question]:
@@ -90,14 +109,18 @@ def _questions_of(file: Path, model: ModelDefinition) -> list[Question]:
         raise UsageError(f"cannot read questions: {file}: {error.strerror}") from error
 
 
-def _lines(result: TrainResult) -> list[str]:
+def _lines(result: TrainResult, model: ModelDefinition) -> list[str]:
     """Return the result as people read it."""
     name = result.deployment.model
     lines = [f"{name}: {result.rows} of {result.asked} questions have a label"]
     for learner, measures in result.measures.items():
         shown = ", ".join(f"{measure} {_shown(value)}" for measure, value in measures.items())
         lines.append(f"  {learner}: {shown}")
-    return [*lines, f"release {result.release[:12]} is in force"]
+    lines.append(f"release {result.release[:12]} is in force: {shown_route(result.deployment.route)}")
+    if result.deployment.route != model.route:
+        declared = shown_route(model.route)
+        lines.append(f"the author's route is another: {declared}; `headrace deploy {name}` puts another in force")
+    return lines
 
 
 def _shown(value: float) -> str:

@@ -158,7 +158,7 @@ async def _deploy(
     topic = topics.deployments(namespace)
     log = open_log(settings, existing(settings, Path.cwd()))
     try:
-        deployed = await _deployed(log, topic, model)
+        deployed = await read_deployed(log, topic, model)
         if wish.is_empty:
             return deployed, False
         deployment = wanted(model, deployed, wish, now_ms=log.now_ms())
@@ -167,12 +167,17 @@ async def _deploy(
         _require_release(model, deployment.release, settings)
         await log.create_topics([topics.of_deployments(namespace)])
         await log.producer().produce(topic, encode(deployment), key=model.name.encode())
-        return await _deployed(log, topic, model), True
+        return await read_deployed(log, topic, model), True
     finally:
         await log.close()
 
 
-async def _deployed(log: Log, topic: str, model: ModelDefinition) -> list[Deployed]:
+async def read_deployed(log: Log, topic: str, model: ModelDefinition) -> list[Deployed]:
+    """Return a model's deployments, the one in force first.
+
+    Raises:
+        LogUnavailable: the log did not hand them out.
+    """
     found = await read_topic(log, await log.partitions(topic))
     return deployed_of(model.name, [record for _, record in found])
 
@@ -214,7 +219,7 @@ def _stays(model: ModelDefinition, base: RouteDefinition, wish: Wish) -> str:
     if not kept or misrouted(bare, model.learners) is not None:
         return ""
     ways = " or ".join(f"{option} {NONE}" for option in kept)
-    return f"the rest of the route stays as it is in force: {_shown(base)}; take away with {ways}"
+    return f"the rest of the route stays as it is in force: {shown_route(base)}; take away with {ways}"
 
 
 def _fallback(text: str, model: ModelDefinition) -> str | float:
@@ -249,10 +254,10 @@ def _lines(model: str, deployed: Sequence[Deployed], *, is_news: bool) -> list[s
 
 def _line(each: Deployed) -> str:
     since = datetime.fromtimestamp(each.since_ms / 1_000, UTC).isoformat(timespec="seconds")
-    return f"since {since}: release {each.deployment.release[:_SHOWN_DIGITS]}, {_shown(each.deployment.route)}"
+    return f"since {since}: release {each.deployment.release[:_SHOWN_DIGITS]}, {shown_route(each.deployment.route)}"
 
 
-def _shown(route: RouteDefinition) -> str:
+def shown_route(route: RouteDefinition) -> str:
     """Return a route as people read it: ``champion offline, canary next=0.05``."""
     canary = () if route.canary is None else (route.canary,)
     parts = [f"champion {route.champion}"]
