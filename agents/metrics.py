@@ -43,6 +43,8 @@ TABLE: tuple[tuple[str, _Kind, tuple[str, ...], str], ...] = (
     ("remote_calls_total", Counter, ("model", "learner", "result"), "calls to servers of remote learners by outcome"),
     ("remote_seconds", Histogram, ("model", "learner"), "time a remote learner's scores took, failures included"),
     ("remote_circuit_open", Gauge, ("model", "learner"), "1 while a remote learner fails and is not asked"),
+    ("gateway_calls_total", Counter, ("model", "code"), "calls over HTTP by the code of their answer"),
+    ("gateway_seconds", Histogram, ("model",), "from a call's head to its answer"),
     ("graph_candidates_total", Counter, ("graph", "stage"), "candidates that came to a stage of a graph"),
     ("graph_round_trips_total", Counter, ("graph",), "round trips to the store for candidates' features"),
     ("graph_entities_read_total", Counter, ("graph", "view"), "entities whose features were read for a graph"),

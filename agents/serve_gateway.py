@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import msgspec
 import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -24,6 +25,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from agents.client import ScoreQuestion, ScoringClient
+from agents.metrics import Metrics
 from agents.read_topic import read_topic
 from agents.transport import Log, LogUnavailable
 from definitions.declared import ModelDefinition
@@ -66,6 +68,7 @@ class Gateway:
         self._readers = {each.name: CallReader(each) for each in models}
         self._client = client
         self._log = log
+        self._metrics = Metrics(namespace)
         self._held_bytes = 0
         self._released: set[str] = set()
         self._looked_s = -_LOOK_AGAIN_S
@@ -76,6 +79,7 @@ class Gateway:
             Route("/v2", self._server),
             Route("/v2/health/live", self._live),
             Route("/v2/health/ready", self._ready),
+            Route("/metrics", self._metrics_page),
         ]
         for path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
             routes += [
@@ -104,8 +108,24 @@ class Gateway:
         is_ready = self._client.is_reading and await self._is_released(model.name)
         return _json({"name": model.name, "ready": is_ready}, _code_if(is_ready))
 
+    async def _metrics_page(self, _: Request) -> Response:
+        return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
     async def _infer(self, request: Request) -> Response:
-        model = self._model(request)
+        model, started_s = self._model(request), time.perf_counter()
+        code = int(HTTPStatus.INTERNAL_SERVER_ERROR)
+        try:
+            answer = await self._inferred(request, model)
+            code = answer.status_code
+        except HTTPException as refused:
+            code = refused.status_code
+            raise
+        finally:
+            self._metrics.count("gateway_calls_total", model=model.name, code=str(code))
+            self._metrics.observe("gateway_seconds", time.perf_counter() - started_s, model=model.name)
+        return answer
+
+    async def _inferred(self, request: Request, model: ModelDefinition) -> Response:
         async with self._body(request) as body:
             try:
                 call = self._readers[model.name].read(body, _json_size(request))

@@ -92,6 +92,17 @@ async def test_a_call_is_answered_by_the_scoring_role(http: httpx.AsyncClient, w
     assert world.count("predictions_logged", model="late") == 1
 
 
+async def test_calls_are_counted_by_the_code_of_their_answer(http: httpx.AsyncClient) -> None:
+    await http.post(INFER, json={"inputs": tensors(row())})
+    await http.post(INFER, content=b"{")
+
+    page = (await http.get("/metrics")).text
+
+    for code in ("200", "400"):
+        assert f'headrace_gateway_calls_total{{code="{code}",model="late",namespace="demo"}} 1.0' in page
+    assert 'headrace_gateway_seconds_count{model="late",namespace="demo"} 2.0' in page
+
+
 async def test_many_requests_in_one_call_are_requests_of_their_own(http: httpx.AsyncClient, world: Answering) -> None:
     rows = [row(**{"inputs.distance": float(number), "label_key": f"F{number}"}) for number in range(100)]
     answer = await http.post("/v2/models/late/versions/1/infer", json={"inputs": tensors(*rows)})
