@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from definitions.declared import ViewDefinition
 from definitions.values import Value
@@ -94,6 +95,10 @@ class Serving:
         return Served(self.values, self.positions, as_of_ms, absent, unanswerable, self.held, self.at_ms)
 
 
+_NOTHING: tuple[dict[str, Value], set[str], bool] = ({}, set(), False)
+"""What is known of an entity that was not given."""
+
+
 class ViewReader:
     """Cells of one view to the values of its features. Shared by live reads and by replay."""
 
@@ -123,14 +128,11 @@ class ViewReader:
             positions: how far each source's partitions are contained.
         """
         served.positions.update(zip(self._keys, positions, strict=True))
-        finaliser = self.finaliser
-        is_known = False if held is None else finaliser.is_known(held, served.at_ms)
-        if held is not None and is_known:
-            values, unanswerable = finaliser.values(held, served.at_ms)
-        elif is_known is None:
-            values, unanswerable = finaliser.unanswerable()
-        else:
-            values, unanswerable = finaliser.absent(served.at_ms), set()
+        values, unanswerable, is_known = _NOTHING if held is None else self.finaliser.values(held, served.at_ms)
+        if is_known is None:
+            values, unanswerable = self.finaliser.unanswerable()
+        elif not is_known:
+            values, unanswerable = self.finaliser.absent(served.at_ms), set()
             served.absent.append(self._name)
         self._put(served, values, unanswerable)
         if held is not None:
@@ -194,8 +196,7 @@ def folds_of(readers: Sequence[ViewReader]) -> list[str]:
     return [source.key for reader in readers for source, _ in reader.sources]
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """What an answer holds for one view and one entity, per source of the view."""
 
     held: Sequence[Held] | None

@@ -83,8 +83,8 @@ def test_tiles_that_no_question_may_ask_for_are_given_up_and_said_to_be() -> Non
     finaliser = Finaliser(VIEW, [LAYOUT])
     state = cell((0, 1), (2 * HOUR_MS, 2))
 
-    now, missing_now = finaliser.values([Held([state])], START_MS + 2 * HOUR_MS)
-    past, missing_past = finaliser.values([Held([state])], START_MS + HOUR_MS // 2)
+    now, missing_now, _ = finaliser.values([Held([state])], START_MS + 2 * HOUR_MS)
+    past, missing_past, _ = finaliser.values([Held([state])], START_MS + HOUR_MS // 2)
 
     assert (now["seats_1h"], now["flights_1h"], now["flights_24h"], missing_now) == (2, 1, 2, set())
     assert (past["seats_1h"], past["flights_1h"], past["flights_24h"]) == (None, None, 1)
@@ -92,7 +92,7 @@ def test_tiles_that_no_question_may_ask_for_are_given_up_and_said_to_be() -> Non
 
 
 def test_nothing_given_up_is_a_past_that_can_be_asked_about() -> None:
-    values, missing = Finaliser(VIEW, [LAYOUT]).values([Held([cell((0, 1), (30 * 60_000, 2))])], START_MS - 1)
+    values, missing, _ = Finaliser(VIEW, [LAYOUT]).values([Held([cell((0, 1), (30 * 60_000, 2))])], START_MS - 1)
 
     assert (values["flights_1h"], values["seats_1h"], missing) == (0, 0, set())
 
@@ -128,7 +128,7 @@ def test_every_kind_says_what_nothing_is(kind: str) -> None:
     add(layout, state, START_MS, (None,) * len(layout.inputs), START_MS)
 
     for asked_ms in (START_MS + 5 * HOUR_MS, START_MS):  # an empty window, and one of an event that brings nothing
-        values, _ = Finaliser(view, [layout]).values([Held([state])], asked_ms)
+        values, _, _ = Finaliser(view, [layout]).values([Held([state])], asked_ms)
         if kind != "count":
             assert set(values.values()) == {0 if kind in {"sum", "distinct", "decayed_count"} else None}
 
