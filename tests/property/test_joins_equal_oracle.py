@@ -5,91 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from definitions.values import Value
 from streams.chain import Slot
-from streams.joins import TALLY, JoinCodec, JoinRule, JoinState, Tally, step_ms
+from streams.joins import TALLY, JoinCodec, JoinRule, JoinState, KeyState, Tally
 from streams.joins.matching import Join
 from streams.messages import Example, LabelSeen, Outcome, Prediction, Progress
+from tests.plain_join import Found, PlainJoin
 
 WITHIN = 960
 DISORDER = 30
-STEP = step_ms(WITHIN)
 SOURCES = ("labels/0", "labels/1")
-Found = tuple[str, int, int, Value]
-"""What matters of an example: label key, event time of the prediction, `next`, label."""
 
 
-# --- the oracle: no cells, no steps, no state that is carried along; every question is asked of the whole log
-
-
-def _passed_before(log: list[Outcome], end: int) -> int:
-    return max((_told_by(log[:each]) for each in range(end + 1)), default=0)
-
-
-def _told_by(log: list[Outcome]) -> int:
-    told = {source: [o for o in log if isinstance(o, Progress) and o.source == source] for source in SOURCES}
-    if not all(told.values()):
-        return 0
-    holding = [max(each.newest_ms for each in records) for records in told.values() if not records[-1].idle]
-    return max(0, (min(holding) - DISORDER) // STEP) if holding else 0
-
-
-def _is_in_time(log: list[Outcome], place: int) -> bool:
-    outcome = log[place]
-    assert not isinstance(outcome, Progress)
-    return (outcome.at_ms + WITHIN) // STEP >= _passed_before(log, place)
-
-
-def _name_of(outcome: Outcome) -> tuple[str | None, str]:
-    assert not isinstance(outcome, Progress)
-    return outcome.label_key, outcome.source if isinstance(outcome, LabelSeen) else outcome.request_id
-
-
-def _is_copy(log: list[Outcome], place: int) -> bool:
-    return any(
-        type(log[before]) is type(log[place]) and _name_of(log[before]) == _name_of(log[place])
-        for before in range(place)
-        if not isinstance(log[before], Progress)
+def _oracle(log: list[Outcome], rule: JoinRule) -> tuple[set[Found], dict[str, int]]:
+    plain = PlainJoin(
+        within_ms=WITHIN, disorder_ms=DISORDER, otherwise=rule.otherwise, replaces=rule.replaces, first=rule.first_only
     )
-
-
-def _oracle(log: list[Outcome], otherwise: Value) -> tuple[set[Found], Tally]:  # brute force reads top down
-    found: set[Found] = set()
-    tally = Tally()
-    heard = [i for i, o in enumerate(log) if not isinstance(o, Progress) and o.label_key is not None]
-    accepted = [i for i in heard if _is_in_time(log, i) and not _is_copy(log, i)]
-    tally.duplicate = sum(_is_in_time(log, i) and _is_copy(log, i) for i in heard)
-    labels = [(i, o) for i in accepted if isinstance(o := log[i], LabelSeen)]
-    for place, label in labels:
-        before = [other for j, other in labels if j < place and other.label_key == label.label_key]
-        newest = max((other.at_ms for other in before), default=None)
-        tally.revised += newest is not None and (newest + WITHIN) // STEP >= _passed_before(log, place)
-    for place in accepted:
-        asked = log[place]
-        if not isinstance(asked, Prediction):
-            continue
-        expires = (asked.at_ms + WITHIN) // STEP
-        over = next((j for j in range(place, len(log)) if _passed_before(log, j + 1) > expires), len(log))
-        own = [(j, label) for j, label in labels if label.label_key == asked.label_key]
-        earlier = [label for j, label in own if j < place]
-        kept = bool(earlier) and (max(label.at_ms for label in earlier) + WITHIN) // STEP >= _passed_before(log, place)
-        offers = [(place, earlier[-1])] if kept else []
-        offers += [(j, label) for j, label in own if place < j < over]
-        for j, label in offers:
-            if label.at_ms <= asked.at_ms + WITHIN:
-                found.add((str(asked.label_key), asked.at_ms, j + 1, label.label))
-                tally.matched += 1
-                break
-            tally.label_late += 1
+    for offset, outcome in enumerate(log):
+        if isinstance(outcome, Prediction):
+            plain.prediction(offset, outcome.request_id, outcome.label_key, outcome.at_ms)
+        elif isinstance(outcome, LabelSeen):
+            source, _, place = outcome.source.rpartition("@")
+            plain.label(offset, source, int(place), outcome.label_key, outcome.at_ms, outcome.label)
         else:
-            if over < len(log):
-                tally.timed_out += 1
-                if otherwise is not None:
-                    found.add((str(asked.label_key), asked.at_ms, over + 1, otherwise))
-    return found, tally
+            plain.progress(offset, outcome.source, outcome.partitions, outcome.newest_ms, idle=outcome.idle)
+    plain.end()
+    assert len(plain.found) == plain.counts["matched"] + plain.counts["given"] + plain.counts["replaced"]
+    return set(plain.found), plain.counts
 
 
 # --- the join under test, over cells that are only what was committed
@@ -151,6 +96,11 @@ class Writer:
         assert isinstance(state, Tally)
         return state
 
+    def waiting(self) -> int:
+        """Return how many predictions wait, counted in the committed cells."""
+        states = [JoinCodec().decode(data) for data in self.cells.values()]
+        return sum(len(each.waiting) for each in states if isinstance(each, KeyState))
+
 
 def _prediction(number: int, key: str | None, at_ms: int) -> Prediction:
     return Prediction(
@@ -159,6 +109,15 @@ def _prediction(number: int, key: str | None, at_ms: int) -> Prediction:
     )  # fmt: skip
 
 
+RULES = st.builds(
+    JoinRule,
+    model=st.just("m"),
+    within_ms=st.just(WITHIN),
+    disorder_ms=st.just(DISORDER),
+    otherwise=st.sampled_from([None, False]),
+    replaces=st.booleans(),
+    first_only=st.booleans(),
+)
 KEYS = st.sampled_from(["k0", "k1", "k2", "@clock"])
 TIMES = st.integers(0, 4 * WITHIN)
 
@@ -191,18 +150,17 @@ def _logs(draw: st.DrawFn) -> list[Outcome]:
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     log=_logs(),
-    otherwise=st.sampled_from([None, False]),
+    rule=RULES,
     keys_a_chunk=st.integers(1, 3),
     steps_a_commit=st.integers(1, 4),
     kills=st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=8),
 )
 def test_join_equals_a_reading_of_the_whole_log_whatever_was_killed(
-    log: list[Outcome], otherwise: Value, keys_a_chunk: int, steps_a_commit: int, kills: list[tuple[int, bool]]
+    log: list[Outcome], rule: JoinRule, keys_a_chunk: int, steps_a_commit: int, kills: list[tuple[int, bool]]
 ) -> None:
     """Examples (each position once) and tallies are functions of the log, not of how it was worked off."""
-    rule = JoinRule(model="m", within_ms=WITHIN, disorder_ms=DISORDER, otherwise=otherwise)
     writer, smooth = Writer(rule, keys_a_chunk, steps_a_commit), Writer(rule, keys_a_chunk)
-    expected, tally = _oracle(log, otherwise)
+    expected, counts = _oracle(log, rule)
 
     for after, lost in kills:
         if writer.run(log, kill_after=after, lost=lost):
@@ -210,9 +168,12 @@ def test_join_equals_a_reading_of_the_whole_log_whatever_was_killed(
     writer.run(log, kill_after=10**9, lost=False)
     smooth.run(log, kill_after=10**9, lost=False)
 
-    assert expected == {(e.label_key, e.at_ms, e.next, e.label) for e in writer.sent.values()}
-    assert len(expected) <= len(writer.sent) == tally.matched + (tally.timed_out if otherwise is not None else 0)
-    assert tally == writer.tally()
+    tally = writer.tally()
+    assert expected == {(e.label_key, e.at_ms, e.next, e.label, e.is_revision) for e in writer.sent.values()}
+    assert len(expected) <= len(writer.sent) == tally.matched + tally.given + tally.replaced
+    assert {name: counts[name] for name in msgspec.structs.asdict(tally)} == msgspec.structs.asdict(tally)
+    assert tally.imbalance == 0
+    assert tally.pending == writer.waiting()
     assert smooth.sent == writer.sent
     assert smooth.cells == writer.cells
 
