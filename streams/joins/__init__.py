@@ -23,6 +23,7 @@ STEPS_A_HORIZON = 96
 """The horizon is passed in steps of ``within / 96``: 15 minutes of a day."""
 CLOCK = "@clock"
 TALLY = "@tally"
+KEY_PREFIX = "key/"
 
 
 def fold(model_key: str) -> str:
@@ -32,7 +33,7 @@ def fold(model_key: str) -> str:
 
 def cell_of(label_key: str) -> str:
     """Return the name of the cell that holds what a label key waits for."""
-    return f"key/{label_key}"
+    return KEY_PREFIX + label_key
 
 
 def step_ms(within_ms: int) -> int:

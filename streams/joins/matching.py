@@ -11,6 +11,7 @@ from definitions.values import Value
 from streams.chain import Slot
 from streams.joins import (
     CLOCK,
+    KEY_PREFIX,
     STEPS_A_HORIZON,
     TALLY,
     Clock,
@@ -261,7 +262,7 @@ class Join:
     def _example(self, asked: Waiting, cell: str, label: Value, position: tuple[int, int]) -> Example:
         return Example(
             model=self._rule.model,
-            label_key=cell.removeprefix("key/"),
+            label_key=cell.removeprefix(KEY_PREFIX),
             at_ms=asked.at_ms,
             vector=asked.vector,
             label=label,
