@@ -11,7 +11,7 @@ import msgspec
 from agents.context import RoleContext
 from agents.metrics import Metrics
 from agents.transport import Assigned
-from streams.chain import Chain, StateCodec
+from streams.chain import Chain, Prepared, StateCodec
 from streams.records import LOG_APPEND_TIME, Record
 from streams.store import Row, RowKey
 
@@ -33,7 +33,10 @@ class FoldWriter(Generic[State]):
         key = RowKey(fold, given.partition)
         stored = context.store.create_row(key, Row(next=given.first, first=given.first))
         self.chain: Chain[State] = Chain(context.store, key, stored, codec)
+        self._store = context.store
         self._metrics = context.metrics
+        self._prepared: list[Prepared] = []
+        """What is cut and not written yet."""
         self._fates: Counter[str] = Counter()
         self._newest_ms = stored.row.newest_ms
         self._appended_ms = stored.row.applied_through_ms
@@ -68,15 +71,35 @@ class FoldWriter(Generic[State]):
         Raises:
             ChainBroken, StoreUnavailable: throw this writer away and open another.
         """
-        row = self.chain.row
+        self.cut(after, changed)
+        self.write()
+
+    def cut(self, after: int, changed: Iterable[str] = ()) -> None:
+        """Note the states of the changed cells as they are now, and the row that ends before ``after``.
+
+        `write` writes what was cut, in order and in one round trip; each cut is whole in the store or not there.
+        """
+        behind = self._prepared[-1] if self._prepared else None
+        row = self.chain.row if behind is None else behind.row
         tallies = {name: getattr(row, name) + count for name, count in self._fates.items()}
-        self.chain.commit(
-            msgspec.structs.replace(
-                row, next=after, newest_ms=self._newest_ms, applied_through_ms=self._appended_ms, **tallies
-            ),
-            changed,
+        follows = msgspec.structs.replace(
+            row, next=after, newest_ms=self._newest_ms, applied_through_ms=self._appended_ms, **tallies
         )
+        self._prepared.append(self.chain.prepare(follows, changed, behind=behind))
         self._fates.clear()
+
+    def write(self) -> None:
+        """Write what was cut since the last time.
+
+        Raises:
+            ChainBroken, StoreUnavailable: as `commit`.
+        """
+        if not self._prepared:
+            return
+        self._store.write([link for each in self._prepared for link in each.links])
+        for each in self._prepared:
+            self.chain.written(each)
+        self._prepared.clear()
         export_row(self._metrics, self.chain)
 
     def reached_end(self, broker_ms: int) -> None:

@@ -22,6 +22,7 @@ from definitions.identity import event_digest
 from streams import topics
 from streams.artefacts import ArtefactStore
 from streams.dead_letters import ADMIT, DECODE, printable, replay_of
+from streams.errors import DecodeError
 from streams.intake import FUTURE_TIME, DeadLetter
 from streams.records import Partition, Record, RecordBatch, headers_of
 
@@ -138,6 +139,32 @@ class DeadLetters:
         if event.name not in self._versions:
             self._versions[event.name] = event_digest(event).encode()
         return self._versions[event.name]
+
+
+class DeadOutcomes:
+    """Sends what is no outcome to ``<outcomes topic>.dlq``, in the same form."""
+
+    def __init__(self, model_key: str, context: RoleContext) -> None:
+        self._model = model_key.encode()
+        self._context = context
+
+    def send(self, batch: RecordBatch, record: Record, error: DecodeError) -> Awaitable[int]:
+        """Send the record now; what is returned is awaited before the row that contains it advances."""
+        topic = topics.dead_outcomes(batch.partition.topic)
+        copy = _fitting("dlq", record, topics.REQUEST_MAX_BYTES, self._context.artefacts)
+        why = [
+            *_source("dlq", batch, record),
+            ("dlq.topic_id", batch.partition.topic_id.encode()),
+            ("dlq.reason", error.reason.encode()),
+            ("dlq.stage", DECODE.encode()),
+            ("dlq.path", printable(error.path)),
+            ("dlq.message", printable(str(error))),
+            ("dlq.app", self._model),
+            ("dlq.event", b"outcome"),
+        ]
+        return self._context.log.producer().produce(
+            topic, copy.value, key=copy.key, headers=[*copy.headers, *why, *copy.kept]
+        )
 
 
 class LateRecords:

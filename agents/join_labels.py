@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 
 import msgspec
 
 from agents.advance_rows import FoldWriter
 from agents.context import RoleContext
+from agents.dead_letters import DeadOutcomes
 from agents.transport import Assigned
 from definitions.declared import LabelDefinition, ModelDefinition
 from streams import joins, topics
 from streams.chain import CELLS_A_LINK
 from streams.derived import position_header
+from streams.errors import DecodeError
 from streams.joins import TALLY, JoinCodec, JoinRule, JoinState, Tally
-from streams.joins.matching import KEYS_A_CHUNK, Join, Step
-from streams.messages import Example, Outcome, Progress, encode
+from streams.joins.matching import CELLS_A_STEP, Join, Step
+from streams.joins.reading import OutcomeReader
+from streams.messages import Outcome, Progress, encode
 from streams.records import Record, RecordBatch
 from streams.store import OnlineStore, Question
 
-# A step changes at most a chunk of keys and the cells around it: every commit is one link, whole or not at all.
-_CELLS_BEFORE_COMMIT = CELLS_A_LINK - KEYS_A_CHUNK - 4
+# Every commit is one link, whole or not at all: it is cut before the next step could be too much for it.
+_CELLS_BEFORE_CUT = CELLS_A_LINK - CELLS_A_STEP
+_SENT_BEFORE_WRITE = 10_000
+"""How many examples are on their way at most before what they rest on is written."""
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +35,10 @@ logger = logging.getLogger(__name__)
 class LabelJoiner:
     """Works off one partition of a model's outcomes topic.
 
-    The examples of a commit are acknowledged before it: a kill in between sends them again, equal and at the same
-    positions. Its row counts predictions, labels and progress as applied, what was seen before as duplicate, what came
-    after its own horizon as too_late, predictions without label key as no_entity, unreadable records as dead.
+    A batch is cut into commits of one link each, which are written in one round trip once every example of theirs is
+    acknowledged: a kill in between sends them again, equal and at the same positions. Its row counts predictions,
+    labels and progress as applied, what was seen before as duplicate, what came after its own horizon as too_late,
+    predictions without label key as no_entity, unreadable records as dead: those are dead letters too.
     """
 
     def __init__(self, model: ModelDefinition, label: LabelDefinition, context: RoleContext, given: Assigned) -> None:
@@ -40,12 +47,14 @@ class LabelJoiner:
         self._partition = given.partition
         self._topic = topics.examples(context.namespace, model)
         self._rows: FoldWriter[JoinState] = FoldWriter(context, joins.fold(model.key), given, JoinCodec())
-        rule = JoinRule(model.key, label.within_ms, label.event.disorder_ms, label.otherwise)
-        self._join = Join(rule, given.partition.field, self._rows.chain.load)
-        self._decoder: msgspec.json.Decoder[Outcome] = msgspec.json.Decoder(Outcome)
-        self._examples: list[Example] = []
+        self._join = Join(JoinRule.of(model.key, label), given.partition.field, self._rows.chain.load)
+        self._reader = OutcomeReader(label.type)
+        self._dead = DeadOutcomes(model.key, context)
+        self._produce = context.log.producer().produce
+        self._sent: list[Awaitable[int]] = []
         self._changed: dict[str, None] = {}
         self._counted = self._tally()
+        self._show(self._counted)
 
     @property
     def position(self) -> int:
@@ -53,61 +62,59 @@ class LabelJoiner:
         return self._rows.row.next
 
     async def apply(self, batch: RecordBatch) -> None:
-        """Join the batch's outcomes with what waits."""
-        read = [(record, self._decoded(record)) for record in batch.records]
-        self._rows.chain.load(
-            joins.cell_of(outcome.label_key)
-            for _, outcome in read
-            if outcome is not None and not isinstance(outcome, Progress) and outcome.label_key is not None
-        )
+        """Join the batch's outcomes with what waits. Cost: 15 us an outcome."""
+        read = [(record, self._read(batch, record)) for record in batch.records]
+        self._rows.chain.load([joins.cell_of(key) for _, each in read if (key := _key_of(each)) is not None])
         for record, outcome in read:
             if outcome is None:
                 self._rows.note("dead")
                 continue
-            for step in self._join.apply(record.offset(), outcome):
-                await self._take(record, step)
+            offset = record.offset()
             if not isinstance(outcome, Progress):
                 self._rows.saw(outcome.at_ms)
-            self._rows.took(record)
-        await self._commit(batch.next)
+            for step in self._join.apply(offset, outcome):
+                self._take(offset, step)
+                if len(self._sent) >= _SENT_BEFORE_WRITE:
+                    await self._write(offset + (step.fate is not None))
+        if batch.records:
+            self._rows.took(batch.records[-1])
+        await self._write(batch.next)
 
     async def reached_end(self, broker_ms: int) -> None:
         """Say that everything the broker had is joined."""
         self._rows.reached_end(broker_ms)
 
-    async def _take(self, record: Record, step: Step) -> None:
-        self._examples += step.examples
-        self._changed |= dict.fromkeys(step.changed)
+    def _take(self, offset: int, step: Step) -> None:
+        for example in step.examples:
+            header = position_header(self._partition, example.next, example.index)
+            key = example.label_key.encode()
+            self._sent.append(self._produce(self._topic, encode(example), key=key, headers=[header]))
+        for cell in step.changed:
+            self._changed[cell] = None
         if step.fate is not None:
             self._rows.note(step.fate)
-        if len(self._changed) > _CELLS_BEFORE_COMMIT:
-            await self._commit(record.offset() + (step.fate is not None))
+        if len(self._changed) > _CELLS_BEFORE_CUT:
+            self._cut(offset + (step.fate is not None))
 
-    async def _commit(self, after: int) -> None:
-        producer = self._context.log.producer()
-        await asyncio.gather(
-            *(
-                producer.produce(
-                    self._topic,
-                    encode(example),
-                    key=example.label_key.encode(),
-                    headers=[position_header(self._partition, example.next, example.index)],
-                )
-                for example in self._examples
-            )
-        )
-        tally = self._tally()
-        self._rows.commit(after, self._changed)
-        self._count(tally)
-        self._examples.clear()
+    def _cut(self, after: int) -> None:
+        self._rows.cut(after, self._changed)
         self._changed.clear()
 
-    def _decoded(self, record: Record) -> Outcome | None:
+    async def _write(self, after: int) -> None:
+        """Write everything below ``after``, once what was sent for it has arrived."""
+        self._cut(after)
+        await asyncio.gather(*self._sent)
+        self._rows.write()
+        self._sent.clear()
+        self._count(self._tally())
+
+    def _read(self, batch: RecordBatch, record: Record) -> Outcome | None:
         # Boundary: whatever one record's bytes are, the records behind it go on.
         try:
-            return self._decoder.decode(record.value() or b"")
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return self._reader.read(record.value())
+        except DecodeError as error:
             logger.warning("skipped an outcome: %s@%d: %s", self._partition.topic, record.offset(), error)
+            self._sent.append(self._dead.send(batch, record, error))
             return None
 
     def _tally(self) -> Tally:
@@ -117,10 +124,20 @@ class LabelJoiner:
     def _count(self, tally: Tally) -> None:
         before, self._counted = msgspec.structs.asdict(self._counted), tally
         for outcome, count in msgspec.structs.asdict(tally).items():
-            if count > before[outcome]:
+            if count > before[outcome] and outcome != "pending":
                 self._context.metrics.count(
                     "labels_joined_total", count - before[outcome], model=self._model.key, outcome=outcome
                 )
+        self._show(tally)
+
+    def _show(self, tally: Tally) -> None:
+        self._context.metrics.set(
+            "predictions_pending", tally.pending, model=self._model.key, partition=str(self._partition.index)
+        )
+
+
+def _key_of(outcome: Outcome | None) -> str | None:
+    return None if outcome is None or isinstance(outcome, Progress) else outcome.label_key
 
 
 def read_tally(store: OnlineStore, model_key: str) -> Tally:

@@ -104,10 +104,15 @@ class _Labels:
                 self.by_key.setdefault(key, []).append((decoder.at_ms(event), label))
 
     def of(self, question: Question) -> Value:
-        """Return the question's label, the declared one if there is none in time; None drops the question."""
+        """Return the question's label, the declared one if there is none in time; None drops the question.
+
+        Of several labels in time it is the first, or the last one where a revised label replaces the one before it.
+        """
         until_ms = question.at_ms + self.definition.within_ms
-        given = (label for at_ms, label in self.by_key.get(question.label_key, ()) if at_ms <= until_ms)
-        return next(given, self.definition.otherwise)
+        given = [label for at_ms, label in self.by_key.get(question.label_key, ()) if at_ms <= until_ms]
+        if not given:
+            return self.definition.otherwise
+        return given[-1] if self.definition.revised == "replace" else given[0]
 
 
 def read_questions(lines: Iterable[bytes], model: ModelDefinition) -> Iterator[Question]:

@@ -190,12 +190,16 @@ def _aggregate(aggregate: Aggregate) -> Canonical:
 
 def _label(label: LabelDefinition) -> Canonical:
     used = {*_identifying(label.event), label.key, *names_of(label.value)}
+    # Left out where it is the default, so that models declared before there was a choice keep their digest.
+    chosen = {"revised": label.revised, "per_key": label.per_key}
+    defaults = {"revised": "ignore", "per_key": "all"}
     return {
         "event": _event(label.event, used),
         "key": label.key,
         "value": canonical_expression(label.value),
         "within_ms": label.within_ms,
         "otherwise": label.otherwise,
+        **{name: value for name, value in chosen.items() if value != defaults[name]},
     }
 
 

@@ -9,6 +9,8 @@ from definitions.terms import FieldTerm, Leaf, Term, article
 from definitions.values import Value, ValueType, parse_span, shown
 
 _TRUTHS = (ValueType.BOOL, ValueType.INT, ValueType.FLOAT)
+_REVISED = ("ignore", "replace")
+_PER_KEY = ("all", "first")
 
 
 class Label:
@@ -20,11 +22,15 @@ class Label:
         value: a field of the event or an expression of its fields, a bool or a number: ``Arrived.delay_min > 15``.
         within: how long after the prediction it is waited for, in event time.
         otherwise: the label of a prediction whose horizon passed without one; ``"drop"`` makes no example of it.
+        revised: what another label of the same key does, inside the horizon, to an example that was made: ``"ignore"``
+            lets it stand, ``"replace"`` makes another one with the new label, marked as a revision.
+        per_key: ``"all"`` makes an example of every prediction of a key, ``"first"`` of the first one only: those that
+            reuse its key while it is remembered, for its horizon and one more if no label came, are only counted.
     """
 
     __slots__ = ("definition", "where")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what an author may say of a label
         self,
         event: type[Event],
         *,
@@ -32,6 +38,8 @@ class Label:
         value: float | Term | None,
         within: str,
         otherwise: float | str = "drop",
+        revised: str = "ignore",
+        per_key: str = "all",
     ) -> None:
         self.where = author_line()
         declaring = Declaring("label", self.where)
@@ -45,6 +53,9 @@ class Label:
             value=truth.expression(lambda term: _named(declaring, event, term)),
             within_ms=parse_span(within, where=self.where),
             otherwise=_otherwise(declaring, truth, otherwise),
+            revised=_one_of(declaring, "revised", revised, _REVISED),
+            per_key=_one_of(declaring, "per_key", per_key, _PER_KEY),
+            type=truth.type,
         )
 
 
@@ -71,6 +82,12 @@ def _named(declaring: Declaring, event: type[Event], term: Term) -> str | None:
     if isinstance(term, Leaf):
         raise declaring.refusal(f"value= to read fields of {event.definition.name}", repr(term))
     return None
+
+
+def _one_of(declaring: Declaring, name: str, given: object, known: tuple[str, ...]) -> str:
+    if given not in known:
+        raise declaring.refusal(f"{name}= to be {' or '.join(repr(each) for each in known)}", shown(given))
+    return str(given)
 
 
 def _otherwise(declaring: Declaring, truth: Term, otherwise: object) -> Value:

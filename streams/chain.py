@@ -127,14 +127,18 @@ class Chain(Generic[State]):
         """
         commit_together(self._store, [Advance(self, row, changed)])
 
-    def prepare(self, row: Row, changed: Iterable[str], removed: Iterable[str] = ()) -> Prepared:
+    def prepare(
+        self, row: Row, changed: Iterable[str], removed: Iterable[str] = (), *, behind: Prepared | None = None
+    ) -> Prepared:
         """Return the links that write the states of ``changed``, remove cells and advance the row.
 
-        `commit_together` sends them. ``removed`` are entities whose cells go, whatever their states.
+        `commit_together` sends them. ``removed`` are entities whose cells go, whatever their states. ``behind`` is what
+        was prepared before and is not written yet: both go in one round trip, in that order.
         """
         cells: dict[str, Cell | None] = {entity: self._cell(entity, row.next) for entity in changed}
         cells |= dict.fromkeys(removed)
-        return Prepared(row, cells, list(self._links(cells, row)))
+        mark = self._mark if behind is None else behind.links[-1].fresh
+        return Prepared(row, cells, list(self._links(cells, row, mark)))
 
     def written(self, prepared: Prepared) -> None:
         """Note that the links of ``prepared`` were accepted."""
@@ -148,11 +152,11 @@ class Chain(Generic[State]):
         state = self._codec.encode(slot.state)
         return None if state is None else Cell(slot.position, state)
 
-    def _links(self, cells: Mapping[str, Cell | None], row: Row) -> Iterator[Link]:
+    def _links(self, cells: Mapping[str, Cell | None], row: Row, mark: bytes) -> Iterator[Link]:
         # A removed cell has no position to be skipped by, so it goes in the very call that advances the row.
         removed = dict.fromkeys(entity for entity, cell in cells.items() if cell is None)
         written = iter([(entity, cell) for entity, cell in cells.items() if cell is not None])
-        calls, mark = max(1, -(-(len(cells) - len(removed)) // CELLS_A_LINK)), self._mark
+        calls = max(1, -(-(len(cells) - len(removed)) // CELLS_A_LINK))
         for call in range(1, calls + 1):
             part: dict[str, Cell | None] = dict(islice(written, CELLS_A_LINK))
             fresh, last = self._fresh_mark(), call == calls

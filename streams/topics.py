@@ -6,6 +6,7 @@ topic (after the namespace)     key                    partitions  cleanup  writ
 ``<model or graph>.requests``   any                    default     delete   callers               scoring
 ``replies``                     correlation id         16          delete   scoring               the caller's client
 ``<model>.v<n>.outcomes``       label key              default     delete   scoring, learning     learning, monitoring
+``<model>.v<n>.outcomes.dlq``   as the source          default     delete   learning              people
 ``<model>.v<n>.examples``       label key              1           delete   learning              learning
 ``ticks``                       model                  1           delete   monitoring            monitoring
 ``alerts``                      fingerprint            1           compact  monitoring            people
@@ -70,6 +71,11 @@ def outcomes(namespace: str, model: ModelDefinition) -> str:
     return f"{namespace}.{model.key}.outcomes"
 
 
+def dead_outcomes(outcomes_topic: str) -> str:
+    """Return the topic that takes the unusable bytes of an outcomes topic."""
+    return f"{outcomes_topic}.dlq"
+
+
 def examples(namespace: str, model: ModelDefinition) -> str:
     """Return the topic of a model's joined examples: one partition, one order."""
     return f"{namespace}.{model.key}.examples"
@@ -129,9 +135,11 @@ def declared(app: AppDefinition, namespace: str, partitions: int = DEFAULT_PARTI
     configs += [config for copy in app.copies for config in _of_copy(copy, namespace, partitions)]
     room = {"max.message.bytes": str(REQUEST_MAX_BYTES + 16 * 1024)}
     configs += [TopicConfig(requests(namespace, each), partitions, room) for each in app.answering]
+    dead_room = {"max.message.bytes": str(REQUEST_MAX_BYTES + BESIDE_ROOM_BYTES + _WHY_ROOM_BYTES)}
     for model in app.models:
         configs += [
             TopicConfig(outcomes(namespace, model), partitions),
+            TopicConfig(dead_outcomes(outcomes(namespace, model)), partitions, dead_room),
             TopicConfig(examples(namespace, model), partitions=1),
         ]
     configs += [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -88,6 +89,11 @@ class World:
         self.app: AppDefinition = app_definition(models=(model,), views=model.views)
         self.context = RoleContext("demo", self.log, self.store, ArtefactStore(directory), Metrics("demo"))
         self._partitions = partitions
+
+    def use(self, store: UnsteadyStore) -> None:
+        """Take another store, before anything is in this one."""
+        self.store = store
+        self.context = replace(self.context, store=store)
 
     async def create_topics(self) -> World:
         """Create every topic of the app, with few partitions."""

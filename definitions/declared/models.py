@@ -61,6 +61,12 @@ class LabelDefinition:
     within_ms: int
     otherwise: Value = None
     """The label of a prediction whose horizon passed without one; None drops the prediction."""
+    revised: str = "ignore"
+    """What another label of a key does to examples that were made: ``ignore`` or ``replace`` (by a new example)."""
+    per_key: str = "all"
+    """Which predictions of a key are examples: ``all``, or the ``first`` while it is remembered."""
+    type: ValueType | None = field(default=None, compare=False)
+    """What kind of value it is, as ``value`` says; None where nobody worked it out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ class EventDecoder(ABC):
     def _misfit(self, error: msgspec.ValidationError) -> DecodeError:
         """Return what a value that does not fit the declared fields means."""
         said = str(error)
-        return self._refusal(reason_of(error), *_place_of(said[:_WORST_MESSAGE]))
+        return self._refusal(reason_of(error), *place_of(said[:_WORST_MESSAGE]))
 
     def _refusal(self, reason: str, path: str, said: str) -> DecodeError:
         return DecodeError(reason, path, f"cannot decode {self.event.name}: {said[:_WORST_MESSAGE]}")
@@ -139,7 +139,7 @@ def reason_of(error: msgspec.ValidationError) -> str:
     return next((reason for words, reason in _REASONS if words in said), "wrong_type")
 
 
-def _place_of(said: str) -> tuple[str, str]:
+def place_of(said: str) -> tuple[str, str]:
     """Return the path that a message of msgspec names, and the message."""
     _, at, place = said.rpartition(" - at `")
     path = place.rstrip("`") if at else "$"

@@ -117,7 +117,7 @@ class JsonDecoder(EventDecoder):
         except msgspec.ValidationError as error:
             raise self._misfit(error) if _is_utf8(given) else self._refusal("not_utf8", "$", str(error)) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise self._refusal(_reason(given), "$", str(error)) from error
+            raise self._refusal(why_no_json(given), "$", str(error)) from error
         return cast("Event", event)
 
 
@@ -147,7 +147,7 @@ def _is_utf8(value: bytes) -> bool:
     return True
 
 
-def _reason(value: bytes) -> str:
+def why_no_json(value: bytes) -> str:
     """Return why bytes are no JSON."""
     if not _is_utf8(value):
         return "not_utf8"

@@ -2,7 +2,8 @@
 
 A prediction waits for the label of its key; a label that came first waits for its prediction. Both wait until the
 horizon ``at + within`` has passed, which only `Progress` records move, in event time. Whatever comes after its own
-horizon changes nothing, so what was sent again can never be joined again: what it met is remembered until then.
+horizon changes nothing, so what was sent again can never be joined again: what it met is remembered until then. That
+a prediction was given up is remembered for one more horizon, so that its label is not taken for a stranger's.
 
 Cells of the fold: ``key/<label key>`` holds what one key waits for, ``@expiry/<step>/<chunk>`` the keys to look at when
 the horizon passes that step, ``@clock`` how far event time has come, ``@tally`` what became of the predictions. They
@@ -15,12 +16,14 @@ from dataclasses import dataclass
 
 import msgspec
 
+from definitions.declared import LabelDefinition
 from definitions.values import Value
 
 STEPS_A_HORIZON = 96
 """The horizon is passed in steps of ``within / 96``: 15 minutes of a day."""
 CLOCK = "@clock"
 TALLY = "@tally"
+KEY_PREFIX = "key/"
 
 
 def fold(model_key: str) -> str:
@@ -30,7 +33,7 @@ def fold(model_key: str) -> str:
 
 def cell_of(label_key: str) -> str:
     """Return the name of the cell that holds what a label key waits for."""
-    return f"key/{label_key}"
+    return KEY_PREFIX + label_key
 
 
 def step_ms(within_ms: int) -> int:
@@ -48,9 +51,25 @@ class JoinRule:
     """How far behind the label topic's newest event time a label may still come."""
     otherwise: Value = None
     """The label of a prediction whose horizon passed; None drops it."""
+    replaces: bool = False
+    """Whether a revised label makes another example of each prediction that is one already."""
+    first_only: bool = False
+    """Whether only the first prediction of a key becomes an example, while it is remembered."""
+
+    @classmethod
+    def of(cls, model_key: str, label: LabelDefinition) -> JoinRule:
+        """Return the rule that a declared label stands for."""
+        return cls(
+            model_key,
+            label.within_ms,
+            label.event.disorder_ms,
+            label.otherwise,
+            replaces=label.revised == "replace",
+            first_only=label.per_key == "first",
+        )
 
 
-class Waiting(msgspec.Struct, array_like=True, frozen=True):
+class Waiting(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A prediction without its label: what an example needs of it."""
 
     request_id: str
@@ -60,13 +79,22 @@ class Waiting(msgspec.Struct, array_like=True, frozen=True):
     champion: str
 
 
-class KnownLabel(msgspec.Struct, array_like=True, frozen=True):
+class KnownLabel(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The label in force for a key."""
 
     at_ms: int
     label: Value
     keep_ms: int
     """Event time of the newest label that the key had: it is remembered until that one's horizon has passed."""
+    is_met: bool = False
+    """Whether a prediction of its key was known while the label was remembered."""
+
+
+class Learned(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A prediction that became an example, kept where a revision makes another one of it."""
+
+    asked: Waiting
+    label: Value
 
 
 class KeyState(msgspec.Struct, array_like=True, tag="key"):
@@ -78,6 +106,17 @@ class KeyState(msgspec.Struct, array_like=True, tag="key"):
     label: KnownLabel | None = None
     sources: dict[str, int] = {}
     """Label partition to the greatest offset seen: the router writes in source order, so lesser ones are copies."""
+    due: list[int] = []
+    """Steps that the key is registered for."""
+    given_up: int | None = None
+    """Up to which step it is remembered that a prediction's horizon passed without a label."""
+    learned: list[Learned] = []
+    """What `JoinRule.replaces` needs of the examples made."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to remember."""
+        return not (self.waiting or self.emitted or self.label or self.given_up is not None)
 
 
 class DueKeys(msgspec.Struct, array_like=True, tag="due"):
@@ -102,16 +141,49 @@ class Clock(msgspec.Struct, array_like=True, tag="clock"):
 
 
 class Tally(msgspec.Struct, array_like=True, tag="tally"):
-    """What became of the predictions and labels of one partition; redelivery cannot inflate it."""
+    """What became of the predictions and labels of one partition; redelivery cannot inflate it.
+
+    ``predictions == matched + timed_out + pending`` at every record: see `imbalance`.
+    """
 
     matched: int = 0
+    """Predictions that became examples of their label."""
     timed_out: int = 0
+    """Predictions whose horizon passed without a label."""
     duplicate: int = 0
-    """Predictions and labels that were seen before."""
+    """Predictions and labels that were seen before: the same request or source position, or a label that says what the
+    label in force says."""
     revised: int = 0
-    """Labels that replaced another of their key. Examples that were made stay as they are."""
+    """Labels that replaced another of their key."""
     label_late: int = 0
-    """Labels that came for a waiting prediction, but happened after its horizon: counted, not matched."""
+    """Labels that came for a prediction after its horizon, in event time or in the log: counted, not matched."""
+    predictions: int = 0
+    """Predictions taken, each once."""
+    pending: int = 0
+    """Predictions that wait: kept beside the cells that hold them, for a count of those to be compared with."""
+    given: int = 0
+    """Of the timed out, how many became examples of the declared ``otherwise``; the others were dropped."""
+    early: int = 0
+    """Of the matched, how many found a label that had come first."""
+    reused: int = 0
+    """Predictions of a key that another prediction had before; where only the first counts, they are not taken."""
+    replaced: int = 0
+    """Examples made once more, because their label was revised."""
+    labels: int = 0
+    """Labels taken, each once."""
+    unknown: int = 0
+    """Keys whose label was forgotten without any prediction of that key having come."""
+    label_duplicate: int = 0
+    """Of the duplicates, how many were labels."""
+    prediction_too_late: int = 0
+    """Predictions that came after their own horizon."""
+    label_too_late: int = 0
+    """Labels that came after their own horizon."""
+
+    @property
+    def imbalance(self) -> int:
+        """How many predictions more were taken than there are outcomes and waiting ones: 0, or something is wrong."""
+        return self.predictions - self.matched - self.timed_out - self.pending
 
     def plus(self, other: Tally) -> Tally:
         """Return the sum, for the partitions of one model."""
@@ -136,7 +208,7 @@ class JoinCodec:
         """Return the state's bytes, None where nothing is left to remember."""
         gone = (
             state is None
-            or (isinstance(state, KeyState) and not (state.waiting or state.emitted or state.label))
+            or (isinstance(state, KeyState) and state.is_over)
             or (isinstance(state, DueKeys) and not state.keys)
         )
         return None if gone else _ENCODER.encode(state)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.property.join_mutants import JOINS
 from tests.property.mutants import STATE, STATISTICS
 
 REPOSITORY = Path(__file__).parents[2]
-MUTANTS = [each.name for each in (*STATE, *STATISTICS)]
+MUTANTS = [each.name for each in (*STATE, *STATISTICS, *JOINS)]
 
 
 @pytest.fixture(scope="module")

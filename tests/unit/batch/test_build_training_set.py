@@ -129,6 +129,15 @@ def test_the_label_is_the_first_within_the_horizon_and_its_expression_is_evaluat
     assert (training.asked, training.rows) == (5, 3)
 
 
+def test_the_label_is_the_last_within_the_horizon_where_revisions_replace() -> None:
+    arrivals = [arrived(at, flight="f", delay_min=late) for at, late in ((100, 16.0), (101, 0.0), (24 * 60 + 1, 99.0))]
+    model = flights_model(label=label_definition(revised="replace"))
+
+    training = build_training_set(model, questions_of([asked(0, flight="f")], model), history([[]], [arrivals]))
+
+    assert training.labels == [False]
+
+
 def test_a_question_whose_horizon_passed_gets_the_declared_label() -> None:
     model = flights_model(label=label_definition(otherwise=False))
 

@@ -176,3 +176,14 @@ def test_many_differences_are_cut_short() -> None:
     assert said.count(" was ") == 3
     assert said.endswith("more")
     assert "\n" not in said
+
+
+def test_a_labels_policies_are_part_of_the_model_only_where_they_are_chosen() -> None:
+    """So that models declared before there was a choice keep their digest."""
+    of = [
+        model_digest(model_definition(label=label_definition(**changes)))
+        for changes in ({}, {"revised": "ignore", "per_key": "all"}, {"revised": "replace"}, {"per_key": "first"})
+    ]
+
+    assert of[0] == of[1]
+    assert len(set(of)) == 3

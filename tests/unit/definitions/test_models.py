@@ -77,6 +77,16 @@ def test_the_label_is_an_expression_of_its_events_fields() -> None:
     assert (label.key, label.within_ms, label.otherwise) == ("flight_id", 86_400_000, None)
 
 
+def test_a_label_says_what_revisions_do_and_which_predictions_of_a_key_count() -> None:
+    plain = declare(EVENTS, VIEW, label())["Late"].definition
+    chosen = declare(EVENTS, VIEW, label(revised='"replace"', per_key='"first"'))["Late"].definition
+
+    assert (plain.label.revised, plain.label.per_key) == ("ignore", "all")
+    assert (chosen.label.revised, chosen.label.per_key) == ("replace", "first")
+    assert plain.label.type is ValueType.BOOL
+    assert plain.digest != chosen.digest
+
+
 @pytest.mark.parametrize(
     ("value", "otherwise", "expected"),
     [
@@ -102,6 +112,8 @@ def label(**changes: str) -> str:
 @pytest.mark.parametrize(
     ("source", "text"),
     [
+        (label(revised='"forget"'), ":15: expected revised= to be 'ignore' or 'replace', got 'forget'"),
+        (label(per_key='"last"'), ":15: expected per_key= to be 'all' or 'first', got 'last'"),
         (model(features=None), ":13: expected features to be a list of features and request inputs, got none"),
         (model(features="[]"), ":13: expected features to be a list of features and request inputs, got none"),
         (

@@ -8,7 +8,7 @@ import pytest
 
 from streams.chain import Slot
 from streams.joins import CLOCK, TALLY, JoinCodec, JoinRule, JoinState, Tally, cell_of, step_ms
-from streams.joins.matching import KEYS_A_CHUNK, Join
+from streams.joins.matching import CELLS_A_STEP, KEYS_A_CHUNK, Join
 from streams.messages import Example, LabelSeen, Outcome, Prediction, Progress
 
 WITHIN = 960
@@ -18,9 +18,9 @@ STEP = step_ms(WITHIN)
 class Joining:
     """A join over cells in memory, one outcome after the other."""
 
-    def __init__(self, *, otherwise: bool | None = None) -> None:
+    def __init__(self, *, otherwise: bool | None = None, replaces: bool = False, first_only: bool = False) -> None:
         self.slots: dict[str, Slot[JoinState]] = {}
-        self.rule = JoinRule("late.v1", WITHIN, 0, otherwise)
+        self.rule = JoinRule("late.v1", WITHIN, 0, otherwise, replaces=replaces, first_only=first_only)
         self.join = Join(self.rule, "t/3", self.load)
         self.offset = 40
 
@@ -102,7 +102,7 @@ def test_copies_are_dropped_by_request_and_by_source_position() -> None:
     for outcome in (asked(1), asked(1), known(7), known(7), known(6), asked(1)):
         joining.take(outcome)
 
-    assert joining.tally() == Tally(matched=1, duplicate=4)
+    assert joining.tally() == Tally(predictions=1, labels=1, matched=1, duplicate=4, label_duplicate=2)
 
 
 def test_a_prediction_without_label_key_is_no_entity_and_leaves_nothing() -> None:
@@ -117,7 +117,7 @@ def test_a_label_that_happened_after_the_horizon_is_counted_and_not_matched() ->
     joining.take(asked(1, at_ms=1_000))
 
     assert joining.take(known(7, at_ms=1_000 + WITHIN + 1)) == ("applied", [])
-    assert joining.tally() == Tally(label_late=1)
+    assert joining.tally() == Tally(predictions=1, labels=1, label_late=1, pending=1)
 
 
 def test_a_label_at_the_very_end_of_the_horizon_matches() -> None:
@@ -138,9 +138,7 @@ def test_a_prediction_whose_horizon_passed_is_dropped_or_gets_the_other_label(
     _, examples = joining.take(told(1_000 + WITHIN + STEP))
 
     assert [each.label for each in examples] == labels
-    assert joining.tally() == Tally(timed_out=1)
-    assert joining.take(known(7, at_ms=1_100 + STEP))[0] == "applied"
-    assert joining.tally().matched == 0
+    assert joining.tally() == Tally(predictions=1, timed_out=1, given=len(labels))
 
 
 def test_a_horizon_passes_only_when_every_label_partition_has_told_so() -> None:
@@ -185,7 +183,8 @@ def test_what_comes_after_its_own_horizon_changes_nothing() -> None:
 
     assert joining.take(asked(1, at_ms=1_000)) == ("too_late", [])
     assert joining.take(known(7, at_ms=1_000)) == ("too_late", [])
-    assert joining.kept() == {CLOCK}
+    assert joining.tally() == Tally(prediction_too_late=1, label_too_late=1)
+    assert joining.kept() == {CLOCK, TALLY}
 
 
 def test_a_revision_is_counted_and_holds_for_predictions_that_come_later() -> None:
@@ -196,7 +195,99 @@ def test_a_revision_is_counted_and_holds_for_predictions_that_come_later() -> No
 
     assert joining.take(known(8, label=False)) == ("applied", [])
     assert [each.label for each in joining.take(asked(2))[1]] == [False]
-    assert joining.tally() == Tally(matched=2, revised=1)
+    assert joining.tally() == Tally(predictions=2, labels=2, matched=2, revised=1, early=1, reused=1)
+
+
+def test_a_revision_replaces_the_examples_of_its_key_where_that_was_declared() -> None:
+    """Each once, marked, with the vector as served; what the revision came too late for stays."""
+    joining = Joining(replaces=True)
+    for number, at_ms in enumerate((100, 1_000, 1_000)):
+        joining.take(asked(number, at_ms=at_ms))
+    first = joining.take(known(7, at_ms=1_050, label=True))[1]
+
+    again = joining.take(known(8, at_ms=1_500, label=False))[1]
+
+    assert [(each.vector, each.label, each.is_revision) for each in first] == [
+        ([number], True, False) for number in range(3)
+    ]
+    assert [(each.vector, each.label, each.is_revision, each.index) for each in again] == [
+        ([1], False, True, 0),
+        ([2], False, True, 1),
+    ]
+    tally = joining.tally()
+    assert (tally.matched, tally.revised, tally.replaced, tally.imbalance) == (3, 1, 2, 0)
+
+
+def test_a_label_that_says_what_the_one_in_force_says_is_a_copy() -> None:
+    """A producer that published twice: another offset, nothing new, and still a copy when it is delivered again."""
+    joining = Joining(replaces=True)
+    for outcome in (asked(1), known(7), known(8), known(9, label=False), known(8)):
+        joining.take(outcome)
+
+    tally = joining.tally()
+    assert (tally.labels, tally.label_duplicate, tally.revised, tally.replaced) == (2, 2, 1, 1)
+
+
+def test_a_revision_that_only_moves_the_time_replaces_nothing() -> None:
+    joining = Joining(replaces=True)
+    joining.take(asked(1))
+    joining.take(known(7, at_ms=1_500))
+
+    assert joining.take(known(8, at_ms=1_600)) == ("applied", [])
+    assert joining.tally().replaced == 0
+
+
+def test_a_revision_after_the_horizon_replaces_nothing() -> None:
+    joining = Joining(replaces=True)
+    joining.take(asked(1))
+    joining.take(known(7))
+    joining.take(told(1_500 + WITHIN + STEP))
+
+    assert joining.take(known(8, at_ms=1_500 + WITHIN + STEP, label=False)) == ("applied", [])
+
+
+def test_only_the_first_prediction_of_a_key_counts_where_that_was_declared() -> None:
+    joining = Joining(first_only=True)
+    joining.take(asked(1))
+
+    assert joining.take(asked(2)) == ("duplicate", [])
+    assert [each.vector for each in joining.take(known(7))[1]] == [[1]]
+    assert joining.take(asked(3)) == ("duplicate", [])
+    assert joining.tally() == Tally(predictions=1, labels=1, matched=1, reused=2)
+
+
+def test_a_reused_label_key_is_counted() -> None:
+    joining = Joining()
+    for number in range(3):
+        joining.take(asked(number))
+
+    assert joining.tally() == Tally(predictions=3, pending=3, reused=2)
+
+
+def test_a_label_for_an_unknown_prediction_is_counted_when_it_is_forgotten() -> None:
+    joining = Joining()
+    joining.take(known(7, at_ms=1_000))
+    joining.take(known(8, at_ms=1_001))
+
+    joining.take(told(1_001 + WITHIN + STEP))
+
+    assert joining.tally() == Tally(labels=2, revised=1, unknown=1)
+    assert joining.kept() == {CLOCK, TALLY}
+
+
+@pytest.mark.parametrize("at_ms", [1_000 + WITHIN, 1_000 + WITHIN + 10 * STEP], ids=["log", "event time"])
+def test_a_label_after_the_horizon_is_no_strangers_and_teaches_nothing(at_ms: int) -> None:
+    """It is remembered for another horizon that its prediction was given up."""
+    joining = Joining(otherwise=False)
+    joining.take(asked(1, at_ms=1_000))
+    joining.take(told(1_000 + WITHIN + STEP))
+
+    assert joining.take(known(7, at_ms=at_ms)) == ("applied", [])
+    joining.take(told(at_ms + WITHIN + STEP))
+
+    assert joining.tally() == Tally(predictions=1, labels=1, timed_out=1, given=1, label_late=1)
+    joining.take(told(1_000 + 3 * WITHIN))
+    assert joining.kept() == {CLOCK, TALLY}
 
 
 def test_a_label_that_replaced_a_newer_one_is_remembered_as_long_as_that() -> None:
@@ -250,7 +341,7 @@ def test_a_step_changes_few_enough_cells_for_one_link() -> None:
 
     steps = list(joining.join.apply(1_000, told(9_000)))
 
-    assert max(len(set(step.changed)) for step in steps) <= KEYS_A_CHUNK + 3
+    assert max(len(set(step.changed)) for step in steps) <= CELLS_A_STEP
 
 
 def test_a_label_key_may_have_any_name() -> None:

@@ -1,0 +1,155 @@
+"""What is done to the label join to see whether its check notices: one wrong text in one file each."""
+
+from __future__ import annotations
+
+from tests.property.mutants import Mutant
+
+
+def _of(file: str, *mutants: tuple[str, str, str]) -> list[Mutant]:
+    return [Mutant(f"join: {name}", file, text, instead) for name, text, instead in mutants]
+
+
+JOINS = [
+    *_of(
+        "joins/matching.py",
+        ("taken after its own horizon", "if expires < self._state(CLOCK, Clock).passed:", "if False:"),
+        (
+            "too late a step too soon",
+            "if expires < self._state(CLOCK, Clock).passed:",
+            "if expires <= self._state(CLOCK, Clock).passed:",
+        ),
+        ("too late of the wrong kind", "+= is_prediction\n", "+= 1\n"),
+        ("examples are not remembered", "name in key.emitted or any(", "any("),
+        ("waiting ones are asked twice", "each.request_id == name for each in key.waiting", "False for each in ()"),
+        ("copies of labels are taken", "if offset_there <= key.sources.get(source, -1):", "if False:"),
+        ("the same offset is news", "offset_there <= key.sources", "offset_there < key.sources"),
+        ("sources share their offsets", "key.sources.get(source, -1)", "max(key.sources.values(), default=-1)"),
+        ("sources forget each other", "{**key.sources, source: offset_there}", "{source: offset_there}"),
+        (
+            "what is said again is a revision",
+            "if held is not None and (held.at_ms, held.label) == (seen.at_ms, seen.label):",
+            "if False:",
+        ),
+        (
+            "another time is the same label",
+            "(held.at_ms, held.label) == (seen.at_ms, seen.label)",
+            "held.label == seen.label",
+        ),
+        ("revisions are not counted", "tally.revised += held is not None", "tally.revised += 0"),
+        (
+            "the first label holds",
+            "key.label = KnownLabel(seen.at_ms, seen.label,",
+            "key.label = held or KnownLabel(seen.at_ms, seen.label,",
+        ),
+        ("kept as long as the last label only", "else max(seen.at_ms, held.keep_ms)", "else seen.at_ms"),
+        ("what met a prediction is forgotten", "or (held is not None and held.is_met)", ""),
+        ("given up is unknown", "known or key.given_up is not None or (held", "known or (held"),
+        ("waiting is unknown", "known = bool(key.waiting or key.emitted)", "known = bool(key.emitted)"),
+        ("late labels of what was given up are not counted", "not known and key.given_up is not None", "False"),
+        (
+            "a prediction does not make a label known",
+            "if not key.label.is_met:",
+            "if False:",
+        ),
+        ("early is not counted", "tally.early += len(examples)", "pass"),
+        ("reused keys are taken where only the first counts", "if is_reused and self._rule.first_only:", "if False:"),
+        ("reused keys are never taken", "if is_reused and self._rule.first_only:", "if is_reused:"),
+        (
+            "given up keys are free",
+            "or key.emitted or key.given_up is not None)\n        tally.reused",
+            "or key.emitted)\n        tally.reused",
+        ),
+        (
+            "labels match after the horizon",
+            "<= asked.at_ms + self._rule.within_ms",
+            "<= asked.at_ms + 2 * self._rule.within_ms",
+        ),
+        ("the end of the horizon is outside", "key.label.at_ms <= asked.at_ms", "key.label.at_ms < asked.at_ms"),
+        (
+            "matched ones wait on",
+            "key.waiting = [each for each in key.waiting if each.request_id not in key.emitted]",
+            "pass",
+        ),
+        ("matched ones are pending", "tally.pending -= len(matched)", "pass"),
+        ("labels that came late are not counted", "tally.label_late += len(candidates) - len(matched)", "pass"),
+        (
+            "examples at one index",
+            "(offset, index)) for index, each in enumerate(matched)",
+            "(offset, 0)) for index, each in enumerate(matched)",
+        ),
+        ("nothing is replaced", "if again:", "if False:"),
+        ("replaced though it says the same", "if each.label != seen.label and", "if"),
+        ("replaced after the horizon", "seen.label and self._is_in_time(each.asked, key)]", "seen.label]"),
+        ("replaced where it is to be ignored", "if self._rule.replaces:", "if True:"),
+        (
+            "a replaced example keeps its old label",
+            "Learned(one.asked, label) if one.asked.request_id in names",
+            "one if one.asked.request_id in names",
+        ),
+        ("a revision is not marked", "is_revision=True", "is_revision=False"),
+        (
+            "revisions share indexes with matches",
+            "(offset, made + index)), is_revision",
+            "(offset, index)), is_revision",
+        ),
+        ("replaced ones are matched again", ".replaced += len(again)", ".matched += len(again)"),
+        ("nobody is cleared", "while (step := self._first_due()) is not None:", "while (step := None) is not None:"),
+        ("a step is cleared too soon", "if step < clock.passed)", "if step <= clock.passed)"),
+        (
+            "the horizon goes back",
+            "max(clock.passed, self._passed(clock, progress.partitions))",
+            "self._passed(clock, progress.partitions)",
+        ),
+        ("cleared examples begin anew after a kill", "clock.cursor[1] if clock.cursor[0] == offset else 0", "0"),
+        (
+            "cleared examples go on from another record",
+            "clock.cursor[1] if clock.cursor[0] == offset else 0",
+            "clock.cursor[1]",
+        ),
+        (
+            "only the last chunk is cleared",
+            "clock.due[str(step)] = chunk * self._keys_a_chunk",
+            "clock.due.pop(str(step)); chunk = 1",
+        ),
+        ("given examples are not counted", "self._state(TALLY, Tally).given += len(examples)", "pass"),
+        ("given to all that were dropped", "if self._rule.otherwise is not None:", "if True:"),
+        ("emitted ones are forgotten at once", "if self._expires(at) >= passed}", "if False}"),
+        ("emitted ones are kept for good", "if self._expires(at) >= passed}", "}"),
+        (
+            "labels are kept for good",
+            "if key.label is not None and self._expires(key.label.keep_ms) < passed:",
+            "if False:",
+        ),
+        ("unknown are not counted", "tally.unknown += not key.label.is_met", "pass"),
+        ("tombstones are kept for good", "if key.given_up is not None and key.given_up < passed:", "if False:"),
+        ("tombstones go a step too soon", "key.given_up < passed:", "key.given_up <= passed:"),
+        ("tombstones do not outlive the horizon", "key.given_up = passed + STEPS_A_HORIZON", "key.given_up = passed"),
+        ("tombstones are not registered", "return over, self._register(cell, key, key.given_up)", "return over, ()"),
+        ("a cell that changed is not written", "changed.update(dict.fromkeys(registered))", "pass"),
+        ("timed out are pending", "tally.pending -= len(over)", "pass"),
+        (
+            "waits a step too short",
+            "over = [each for each in key.waiting if self._expires(each.at_ms) < passed]",
+            "over = [each for each in key.waiting if self._expires(each.at_ms) <= passed]",
+        ),
+        ("who is registered is registered again", "if step in key.due:", "if False:"),
+        ("registered once is registered for all steps", "if step in key.due:", "if key.due:"),
+        ("registered for good", "key.due = [each for each in key.due if each != step]", "pass"),
+        ("one label partition is enough", "if len(clock.newest_ms) < partitions:", "if False:"),
+        ("the fastest partition decides", "(min(holding) -", "(max(holding) -"),
+        ("disorder forgotten", "- self._rule.disorder_ms) //", ") //"),
+        ("idle ones hold back", "if source not in clock.idle]", "]"),
+        ("idle for ever", "if name != progress.source and name in clock.newest_ms]", "if name in clock.newest_ms]"),
+        (
+            "time goes back",
+            "max(progress.newest_ms, clock.newest_ms.get(progress.source, progress.newest_ms))",
+            "progress.newest_ms",
+        ),
+    ),
+    *_of(
+        "joins/__init__.py",
+        ("tombstones are no state", "or self.label or self.given_up is not None)", "or self.label)"),
+        ("examples made are no state", "self.waiting or self.emitted or self.label", "self.waiting or self.label"),
+        ("labels are no state", "or self.emitted or self.label or", "or self.emitted or"),
+    ),
+]
