@@ -68,15 +68,28 @@ class FoldWriter(Generic[State]):
         Raises:
             ChainBroken, StoreUnavailable: throw this writer away and open another.
         """
-        row = self.chain.row
+        self.stage(after, changed)
+        self.flush()
+
+    def stage(self, after: int, changed: Iterable[str] = ()) -> None:
+        """Note a commit as it is now; `flush` writes it."""
+        row = self.chain.staged_row
         tallies = {name: getattr(row, name) + count for name, count in self._fates.items()}
-        self.chain.commit(
+        self.chain.stage(
             msgspec.structs.replace(
                 row, next=after, newest_ms=self._newest_ms, applied_through_ms=self._appended_ms, **tallies
             ),
             changed,
         )
         self._fates.clear()
+
+    def flush(self) -> None:
+        """Write what was staged, in one round trip.
+
+        Raises:
+            ChainBroken, StoreUnavailable: throw this writer away and open another.
+        """
+        self.chain.flush()
         export_row(self._metrics, self.chain)
 
     def reached_end(self, broker_ms: int) -> None:

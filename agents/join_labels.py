@@ -20,8 +20,11 @@ from streams.messages import Example, Outcome, Progress, encode
 from streams.records import Record, RecordBatch
 from streams.store import OnlineStore, Question
 
-# A step changes at most a chunk of keys and the cells around it: every commit is one link, whole or not at all.
+# A step changes at most a chunk of keys and the cells around it: every commit is one link, whole or not at all. Those
+# of a batch are written together, behind the acknowledgement of all their examples.
 _CELLS_BEFORE_COMMIT = CELLS_A_LINK - KEYS_A_CHUNK - 4
+_LINKS_AT_ONCE = 64
+"""A horizon that passes for a million keys is written in parts as well."""
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ class LabelJoiner:
         self._decoder: msgspec.json.Decoder[Outcome] = msgspec.json.Decoder(Outcome)
         self._examples: list[Example] = []
         self._changed: dict[str, None] = {}
+        self._staged = 0
         self._counted = self._tally()
 
     @property
@@ -69,7 +73,8 @@ class LabelJoiner:
             if not isinstance(outcome, Progress):
                 self._rows.saw(outcome.at_ms)
             self._rows.took(record)
-        await self._commit(batch.next)
+        self._stage(batch.next)
+        await self._commit()
 
     async def reached_end(self, broker_ms: int) -> None:
         """Say that everything the broker had is joined."""
@@ -81,9 +86,16 @@ class LabelJoiner:
         if step.fate is not None:
             self._rows.note(step.fate)
         if len(self._changed) > _CELLS_BEFORE_COMMIT:
-            await self._commit(record.offset() + (step.fate is not None))
+            self._stage(record.offset() + (step.fate is not None))
+            if self._staged == _LINKS_AT_ONCE:
+                await self._commit()
 
-    async def _commit(self, after: int) -> None:
+    def _stage(self, after: int) -> None:
+        self._rows.stage(after, self._changed)
+        self._changed.clear()
+        self._staged += 1
+
+    async def _commit(self) -> None:
         producer = self._context.log.producer()
         await asyncio.gather(
             *(
@@ -97,10 +109,10 @@ class LabelJoiner:
             )
         )
         tally = self._tally()
-        self._rows.commit(after, self._changed)
+        self._rows.flush()
         self._count(tally)
         self._examples.clear()
-        self._changed.clear()
+        self._staged = 0
 
     def _decoded(self, record: Record) -> Outcome | None:
         # Boundary: whatever one record's bytes are, the records behind it go on.

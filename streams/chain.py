@@ -82,6 +82,7 @@ class Chain(Generic[State]):
         self._codec = codec
         self._cached_cells = cached_cells
         self._fresh_mark = fresh_mark
+        self._staged: list[Prepared] = []
         self._slots: dict[str, Slot[State]] = {}
 
     def load(self, entities: Iterable[str]) -> Mapping[str, Slot[State]]:
@@ -127,6 +128,30 @@ class Chain(Generic[State]):
         """
         commit_together(self._store, [Advance(self, row, changed)])
 
+    def stage(self, row: Row, changed: Iterable[str]) -> None:
+        """Note a commit as it is now, to be written with those before it by `flush`: each is whole or not at all.
+
+        A commit that has to be whole is one of at most `CELLS_A_LINK` cells.
+        """
+        self._staged.append(self.prepare(row, changed))
+
+    def flush(self) -> None:
+        """Write what was staged, in order and in one round trip.
+
+        Raises:
+            ChainBroken, StoreUnavailable: as `commit`.
+        """
+        staged, self._staged = self._staged, []
+        if staged:
+            self._store.write([link for part in staged for link in part.links])
+        for part in staged:
+            self.written(part)
+
+    @property
+    def staged_row(self) -> Row:
+        """The row behind the last commit, written or staged."""
+        return self._staged[-1].row if self._staged else self.row
+
     def prepare(self, row: Row, changed: Iterable[str], removed: Iterable[str] = ()) -> Prepared:
         """Return the links that write the states of ``changed``, remove cells and advance the row.
 
@@ -152,7 +177,8 @@ class Chain(Generic[State]):
         # A removed cell has no position to be skipped by, so it goes in the very call that advances the row.
         removed = dict.fromkeys(entity for entity, cell in cells.items() if cell is None)
         written = iter([(entity, cell) for entity, cell in cells.items() if cell is not None])
-        calls, mark = max(1, -(-(len(cells) - len(removed)) // CELLS_A_LINK)), self._mark
+        calls = max(1, -(-(len(cells) - len(removed)) // CELLS_A_LINK))
+        mark = self._staged[-1].links[-1].fresh if self._staged else self._mark
         for call in range(1, calls + 1):
             part: dict[str, Cell | None] = dict(islice(written, CELLS_A_LINK))
             fresh, last = self._fresh_mark(), call == calls

@@ -42,7 +42,7 @@ class Join:
     """Applies outcomes in log order to the cells of one partition.
 
     Called record by record; the steps of a record are taken one after the other, and may be committed after each.
-    ``load`` is `streams.chain.Chain.load`; nothing is kept here between records.
+    ``load`` is `streams.chain.Chain.load`; nothing is kept here between records but the mapping that it returns.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Join:
         self._rule = rule
         self._outcomes = outcomes
         self._load = load
+        self._known: Mapping[str, Slot[JoinState]] = {}
         self._keys_a_chunk = keys_a_chunk
         self._step_ms = step_ms(rule.within_ms)
 
@@ -194,7 +195,10 @@ class Join:
         )
 
     def _state(self, cell: str, kind: type[Kind]) -> Kind:
-        slot = self._load((cell,))[cell]
+        slot = self._known.get(cell)
+        if slot is None:
+            self._known = self._load((cell,))
+            slot = self._known[cell]
         if slot.state is None:
             slot.state = kind()
         if not isinstance(slot.state, kind):
