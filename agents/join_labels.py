@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 import msgspec
@@ -97,17 +96,17 @@ class LabelJoiner:
 
     async def _commit(self) -> None:
         producer = self._context.log.producer()
-        await asyncio.gather(
-            *(
-                producer.produce(
-                    self._topic,
-                    encode(example),
-                    key=example.label_key.encode(),
-                    headers=[position_header(self._partition, example.next, example.index)],
-                )
-                for example in self._examples
+        sent = [
+            producer.produce(
+                self._topic,
+                encode(example),
+                key=example.label_key.encode(),
+                headers=[position_header(self._partition, example.next, example.index)],
             )
-        )
+            for example in self._examples
+        ]
+        for each in sent:
+            await each
         tally = self._tally()
         self._rows.flush()
         self._count(tally)

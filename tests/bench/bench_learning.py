@@ -113,7 +113,10 @@ def throughput(kafka: str, redis_url: str, count: int, rounds: int) -> dict[str,
     ours, alone, asked = list[Rate](), list[Rate](), Asked(count=count)
     for place in range(rounds):
         alone.append(learn_alone(asked))
-        with learned_project(f"learn-{uuid.uuid4().hex[:8]}", kafka=kafka, redis_url=redis_url) as made, made.store() as store:
+        with (
+            learned_project(f"learn-{uuid.uuid4().hex[:8]}", kafka=kafka, redis_url=redis_url) as made,
+            made.store() as store,
+        ):
             made.fill(asked)
             ours.append(learn_ours(made, store, asked))
             prove(made, store, asked)
@@ -136,7 +139,10 @@ def throughput(kafka: str, redis_url: str, count: int, rounds: int) -> dict[str,
 def profiled(kafka: str, redis_url: str, count: int, profile: Path) -> None:
     """Work the outcomes off once under cProfile; the file is for ``python -m pstats`` and its like."""
     asked = Asked(count=count)
-    with learned_project(f"learn-{uuid.uuid4().hex[:8]}", kafka=kafka, redis_url=redis_url) as made, made.store() as store:
+    with (
+        learned_project(f"learn-{uuid.uuid4().hex[:8]}", kafka=kafka, redis_url=redis_url) as made,
+        made.store() as store,
+    ):
         made.fill(asked)
         found = learn_ours(made, store, asked, profile=profile.resolve())
     say(f"under the profiler: {found.per_s:,.0f}/s; python -m pstats {profile}")
