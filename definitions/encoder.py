@@ -216,7 +216,7 @@ class Encoder:
 
 def _all_small(numbers: Sequence[float]) -> bool:
     """Return whether all are finite and within float32. A NaN makes the sum one, which is within nothing."""
-    within = -LARGEST_NUMBER <= min(numbers) and max(numbers) <= LARGEST_NUMBER
+    within = min(numbers) >= -LARGEST_NUMBER and max(numbers) <= LARGEST_NUMBER
     return within and -math.inf < sum(numbers) < math.inf
 
 

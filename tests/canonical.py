@@ -15,6 +15,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
+from river.proba.base import Distribution
 
 
 def digest_of(state: object) -> str:
@@ -93,6 +94,9 @@ class _Walk:
             return
         made_by, args, *rest = reduced
         state, items, pairs = (*rest, None, None, None)[:3]
+        if isinstance(each, Distribution) and each.seed is None:
+            # Nobody seeded its generator, and nobody draws from it: River keeps one for those who ask for samples.
+            state = {name: value for name, value in state.items() if name != "_rng"}
         yield f"object {type(each).__module__}.{type(each).__qualname__}"
         yield from self.walk(made_by)
         yield from self.walk(args)

@@ -1,0 +1,169 @@
+"""Learning processes are killed at every point of their work, and the store goes back, while flights land.
+
+What is promised (DESIGN 8): the join is a function of the outcomes log, the learner of the examples log, whatever was
+killed in between. So the examples have to be those of one join that nobody interrupts, byte for byte, and of a plain
+one; and each of six kinds of River model has to be the one that learned the examples without interruption.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headrace import servers
+from streams.artefacts import ArtefactStore
+from streams.messages import Example
+from tests.bench.hops import records
+from tests.chaos.learning_crash import MUTANTS, POINTS
+from tests.chaos.learning_stage import KINDS, LearningStage, LearningWorkers
+from tests.chaos.learning_truth import (
+    Joined,
+    Position,
+    as_joined,
+    in_order,
+    joined_plainly,
+    learned,
+    position_of,
+    replayed,
+    state_in,
+)
+from tests.chaos.stage import ChaosError, serve
+from tests.chaos.workers import chain_breaks
+
+FLIGHTS_A_S = 40.0
+MOST_HITS = 12
+"""The greatest number of times that a process comes to its point and lives."""
+
+_TRAPPED_S = 40.0
+
+
+@dataclass
+class Taught:
+    """What became of the labels."""
+
+    flights: int
+    kills: int = 0
+    rollbacks: int = 0
+    outcomes: int = 0
+    examples: int = 0
+    copies: int = 0
+    """Examples that were sent again after a kill: all equal to those before, none learned twice."""
+    lost: int = 0
+    learned_twice: int = 0
+    chain_breaks: int = 0
+    digests_equal: bool = False
+    by_point: dict[str, int] = field(default_factory=dict)
+    """How many processes were killed at each point."""
+    problems: list[str] = field(default_factory=list)
+
+
+def teach(home: Path, folder: Path, *, seed: int, kills: int, rollbacks: int, mutant: str = "") -> Taught:
+    """Play the scenario on the servers of ``home``, which are started if they are not up, and judge what is left."""
+    stage = LearningStage(folder, home, f"teach-{seed % 10_000}-{os.getpid() % 1_000}", seed)
+    found = Taught(0)
+    with LearningWorkers(stage, mutant=mutant) as workers:
+        with stage.flying(FLIGHTS_A_S):
+            every = max(1, kills // (rollbacks + 1))
+            for number in range(kills):
+                _kill(stage, workers, found, mutant)
+                if rollbacks > found.rollbacks and (number + 1) % every == 0:
+                    _go_back(stage)
+                    found.rollbacks += 1
+        stage.end_the_year()
+        stage.until_learned()
+        workers.check_alive()
+        workers.end_all()
+    found.flights, found.kills = stage.published, workers.kills
+    judge(stage, found)
+    return found
+
+
+def _kill(stage: LearningStage, workers: LearningWorkers, found: Taught, mutant: str) -> None:
+    """Start a process that kills itself at a point; every fourth time kill one from outside instead."""
+    point = MUTANTS[mutant][1] if mutant else stage.chance.choice((*POINTS, "any", "any"))
+    found.by_point[point] = found.by_point.get(point, 0) + 1
+    if point == "any":
+        time.sleep(stage.chance.uniform(0.0, 3.0))
+        workers.kill(stage.chance.choice(workers.running))
+        workers.refill()
+        return
+    trapped = workers.start(point, str(stage.chance.randint(1, MOST_HITS)))
+    until_s = time.monotonic() + _TRAPPED_S
+    while trapped.poll() is None and time.monotonic() < until_s:
+        time.sleep(0.05)
+    if trapped.poll() is None:
+        workers.kill(trapped)
+    elif trapped.returncode == -signal.SIGKILL:
+        workers.kills += 1
+    else:
+        raise ChaosError(f"{point}: expected SIGKILL, got {trapped.returncode}: {workers.said()[-2_000:]}")
+    workers.refill()
+
+
+def _go_back(stage: LearningStage) -> None:
+    """Put Redis back to what it was some writes ago, while processes live that remember more."""
+    data, older = stage.home / servers.FOLDER / "redis" / "data", stage.folder / "older"
+    shutil.copytree(data, older)
+    time.sleep(stage.chance.uniform(2.0, 6.0))
+    pid = servers.pids(stage.home)["redis"]
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    shutil.rmtree(data)
+    older.rename(data)
+    serve(stage.home)
+
+
+def judge(stage: LearningStage, found: Taught) -> None:
+    """Compare what is in the log and in the snapshots with replays of the log."""
+    log = [message.value() or b"" for message in records(stage.kafka, stage.examples)]
+    kept = _kept(log, found)
+    expected, plain = dict[Position, bytes](), Joined()
+    for partition, values in stage.joined_log().items():
+        found.outcomes += len(values)
+        expected |= replayed(stage.model, partition, values)
+        plain += joined_plainly(stage.model, partition.index, values)
+    found.lost = len(expected.keys() - kept.keys())
+    if kept != expected:
+        more = len(kept.keys() - expected.keys())
+        found.problems.append(f"examples: expected {len(expected)} by a replay, got {len(kept)}, {more} of no label")
+    if as_joined(kept.values()) != plain:
+        found.problems.append(f"examples: expected the {plain.total()} of the plain join, got {len(kept)}")
+    once = list(in_order(log))
+    found.examples, found.chain_breaks = len(once), chain_breaks(stage)
+    if len(once) != len(kept):
+        found.problems.append(f"examples: expected each to be learned in its order, got {len(once)} of {len(kept)}")
+    with stage.importable():
+        _compare_models(stage, found, once)
+
+
+def _kept(log: Sequence[bytes], found: Taught) -> dict[Position, bytes]:
+    """Return the examples of a log by position; one that was sent again has to be the same."""
+    kept = dict[Position, bytes]()
+    for value in log:
+        position = position_of(value)
+        if kept.setdefault(position, value) != value:
+            found.problems.append(f"example {position}: expected equal bytes where it was sent again")
+    found.copies = len(log) - len(kept)
+    return kept
+
+
+def _compare_models(stage: LearningStage, found: Taught, examples: Sequence[Example]) -> None:
+    artefacts, store = ArtefactStore(stage.folder / ".headrace" / "artefacts"), stage.store()
+    pointers = stage.pointers(store)
+    store.close()
+    different = []
+    for kind in KINDS:
+        pointer = pointers[kind]
+        assert pointer is not None
+        count, digest = state_in(artefacts.get(pointer.digest), pointer.digest)
+        found.learned_twice = max(found.learned_twice, count - len(examples))
+        if digest != learned(stage.model, kind, examples):
+            different.append(kind)
+    found.digests_equal = not different
+    if different:
+        found.problems.append(f"models: expected those that learned without interruption, got others: {different}")
