@@ -10,6 +10,7 @@ import asyncio
 import heapq
 import json
 import math
+import operator
 import random
 import sys
 import threading
@@ -28,8 +29,8 @@ from streams.messages import Prediction, encode
 from streams.records import Partition
 from streams.store import Pointer, Question
 from streams.store.redis import RedisStore
-from tests.bench.hops import records
 from tests.chaos.stage import DEADLINE_S, PARTITIONS, START_MS, ChaosError, Stage
+from tests.chaos.truth import records
 from tests.chaos.workers import Workers
 
 KINDS = ("linear", "bayes", "tree", "woods", "odd", "bagged")
@@ -225,6 +226,26 @@ class LearningStage(Stage):
             store.close()
         if not joined:
             self.until_learned()
+
+    def until_moved(self) -> None:
+        """Wait until every outcomes partition is joined a little further, and a little more is learned.
+
+        Raises:
+            ChaosError: it did not come to be so.
+        """
+        store, folds = self.store(), [joins.fold(self.model.key), *(fold(self.model.key, kind) for kind in KINDS)]
+
+        def reached() -> list[int]:
+            found = store.read(Question(folds=folds), timeout_ms=10_000).rows
+            return [stored.row.next for rows in found for stored in rows.values()]
+
+        try:
+            before = reached()
+            self.until(
+                lambda: len(now := reached()) == len(before) and all(map(operator.gt, now, before)), "something learned"
+            )
+        finally:
+            store.close()
 
     def joined_log(self) -> Mapping[Partition, Sequence[bytes]]:
         """Return each outcomes partition's records, as far as they are joined."""
