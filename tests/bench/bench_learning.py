@@ -27,6 +27,7 @@ from tests.bench.card_features import until
 from tests.bench.learned_project import LEARNER, Asked, Learned, learned_project
 from tests.bench.local_kafka import local_kafka, local_redis, say
 from tests.bench.processes import cpu_s, peak_rss_mb
+from tests.bench.serving_labels import measure_serving
 from tests.canonical import digest_of
 
 POLL_S = 0.01
@@ -148,21 +149,31 @@ def profiled(kafka: str, redis_url: str, count: int, profile: Path) -> None:
     say(f"under the profiler: {found.per_s:,.0f}/s; python -m pstats {profile}")
 
 
+def personal_update_us() -> float | None:
+    """Return what ``make bench-personal`` measures, None where there are no personal models."""
+    return None
+
+
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--examples", type=int, default=100_000)
+    parser.add_argument("--examples", type=int, default=100_000, help="of each round; 0 leaves them out")
     parser.add_argument("--rounds", type=int, default=3, help="of ours and River alone; the median counts")
+    parser.add_argument("--labels", type=int, default=200, help="whose way to serving is timed; 0 leaves it out")
     parser.add_argument("--quick", action="store_true", help="a smoke: one round of a few examples")
     parser.add_argument("--profile", type=Path, help="write a cProfile of the learning role there, and end")
     asked = parser.parse_args()
     if asked.quick:
-        asked.examples, asked.rounds = 10_000, 1
+        asked.examples, asked.rounds, asked.labels = 10_000, 1, 20
     with local_kafka() as kafka, local_redis() as redis_url:
         if asked.profile is not None:
             profiled(kafka, redis_url, asked.examples, asked.profile)
             return
-        result = throughput(kafka, redis_url, asked.examples, asked.rounds)
+        result = throughput(kafka, redis_url, asked.examples, asked.rounds) if asked.examples else {}
+        if asked.labels:
+            with learned_project(f"serve-{uuid.uuid4().hex[:8]}", kafka=kafka, redis_url=redis_url) as made:
+                result |= measure_serving(made, labels=asked.labels)
+    result |= {"personal_update_us": personal_update_us()}
     sys.stdout.write(json.dumps(result) + "\n")
 
 

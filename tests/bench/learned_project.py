@@ -157,7 +157,12 @@ class Learned:
     @property
     def artefacts(self) -> ArtefactStore:
         """Where its snapshots are."""
-        return ArtefactStore(read_settings(self.folder).artefacts)
+        return ArtefactStore(self.artefacts_folder)
+
+    @property
+    def artefacts_folder(self) -> Path:
+        """The folder of all its artefacts."""
+        return read_settings(self.folder).artefacts
 
     @property
     def environment(self) -> Mapping[str, str]:
