@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,7 +71,7 @@ class Taught:
 
 def teach(home: Path, folder: Path, *, seed: int, kills: int, rollbacks: int, mutant: str = "") -> Taught:
     """Play the scenario on the servers of ``home``, which are started if they are not up, and judge what is left."""
-    stage = LearningStage(folder, home, f"teach-{seed % 10_000}-{os.getpid() % 1_000}", seed)
+    stage = LearningStage(folder, home, f"teach-{uuid.uuid4().hex[:8]}", seed)
     found = Taught(0)
     with LearningWorkers(stage, mutant=mutant) as workers:
         with stage.flying(FLIGHTS_A_S):
