@@ -20,6 +20,7 @@ from pathlib import Path
 from headrace import servers
 from tests.chaos.learning import teach
 from tests.chaos.learning_crash import MUTANTS as LEARNING_MUTANTS
+from tests.chaos.learning_scored import score_and_label
 from tests.chaos.scenarios import ALL, GOES_BACK
 from tests.chaos.scoring import survive
 from tests.chaos.stage import ChaosError, Stage
@@ -32,7 +33,9 @@ SCORING = "scoring-survives"
 SCORING_KILLS, SCORING_REBALANCES = 20, 50
 LEARNING = "learning-kills"
 LEARNING_KILLS, LEARNING_ROLLBACKS, MUTANT_KILLS = 100, 3, 6
-NAMES = (*ALL, SCORING, LEARNING)
+SCORED = "learning-scored"
+SCORED_KILLS, SCORED_S = 10, 60.0
+NAMES = (*ALL, SCORING, LEARNING, SCORED)
 _SEARCHED = 4_000
 _SHOWN = 5
 
@@ -129,6 +132,29 @@ def play_learning(
     )
 
 
+def play_scored(folder: Path, *, seed: int, kills: int = SCORED_KILLS, seconds: float = SCORED_S) -> Outcome:
+    """Play the scenario of scorers killed while labels come, on the servers of ``folder``."""
+    began_s = time.monotonic()
+    try:
+        found = score_and_label(folder, seed=seed, kills=kills, seconds=seconds)
+    except ChaosError as error:
+        seconds = round(time.monotonic() - began_s, 1)
+        return Outcome(SCORED, seed, 0, 0, None, None, 0, [str(error)], seconds, digests_equal=False)
+    return Outcome(
+        scenario=SCORED,
+        seed=seed,
+        events=found.predictions,
+        kills=found.kills,
+        lost=found.lost,
+        counted_twice=0,
+        chain_breaks=0,
+        problems=found.problems,
+        seconds=round(time.monotonic() - began_s, 1),
+        digests_equal=found.digests_equal,
+        learning=asdict(found),
+    )
+
+
 def main() -> int:
     """Play what the command line asks for; return 1 where something was lost, counted twice or not noticed."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
@@ -167,6 +193,8 @@ def _play(name: str, folder: Path, seed: int, events: int) -> Outcome:
         return play_scoring(folder, seed=seed)
     if name == LEARNING:
         return play_learning(folder, seed=seed)
+    if name == SCORED:
+        return play_scored(folder, seed=seed)
     return play(name, folder, seed=seed, events=events)
 
 

@@ -27,6 +27,7 @@ from tests.chaos.learning_truth import (
     Position,
     as_joined,
     in_order,
+    joined_log,
     joined_plainly,
     learned,
     position_of,
@@ -45,7 +46,7 @@ ANY = "any"
 """The point of a process that is killed from outside."""
 
 _AT_ONCE = 3
-_LONGEST_S = 30.0
+_LONGEST_S = 45.0
 """The longest that a process may take to come to its point."""
 
 
@@ -151,7 +152,10 @@ def judge(stage: LearningStage, found: Taught) -> None:
     log = [message.value() or b"" for message in records(stage.kafka, stage.examples)]
     kept = _kept(log, found)
     expected, plain = dict[Position, bytes](), Joined()
-    for partition, values in stage.joined_log().items():
+    store = stage.store()
+    outcomes = joined_log(stage.kafka, store, stage.name, stage.model)
+    store.close()
+    for partition, values in outcomes.items():
         found.outcomes += len(values)
         expected |= replayed(stage.model, partition, values)
         plain += joined_plainly(stage.model, partition.index, values)

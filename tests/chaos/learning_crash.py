@@ -39,6 +39,8 @@ class TrappedStore:
     def __init__(self, store: OnlineStore, trap: Trap) -> None:
         self._store = store
         self._trap = trap
+        self.has_examples = False
+        """Whether the join that writes has just sent some."""
 
     def __getattr__(self, name: str) -> Any:
         """Be the store in all else."""
@@ -47,6 +49,8 @@ class TrappedStore:
     def write(self, links: Sequence[Link]) -> None:
         """Write, if that is survived."""
         steps = {link.key.fold.partition(".")[0] for link in links}
+        if not self.has_examples:
+            steps -= {"join"}  # nothing that a kill could send twice, or lose
         for step in steps:
             self._trap.reach(f"before-{step}", last=False)
         self._store.write(links)
@@ -58,6 +62,18 @@ class TrappedStore:
         moved: bool = self._store.advance_pointer(name, pointer)
         self._trap.reach("after-pointer", last=False)
         return moved
+
+
+def watch_examples(store: TrappedStore) -> None:
+    """Tell the store whether what a join is about to write has sent examples."""
+    commit = LabelJoiner._commit  # noqa: SLF001
+
+    async def watched(self: LabelJoiner) -> None:
+        store.has_examples = bool(self._examples)
+        await commit(self)
+        store.has_examples = False
+
+    LabelJoiner._commit = watched  # type: ignore[method-assign]  # noqa: SLF001
 
 
 def trap_artefacts(trap: Trap) -> None:
@@ -136,10 +152,16 @@ def main() -> None:
     mutant, point, hit = sys.argv[1:4]
     trap = Trap(point, hit)
     plain = headrace.session.open_store
-    headrace.session.open_store = lambda *given: TrappedStore(plain(*given), trap)
-    trap_artefacts(trap)
     if mutant != "none":
         MUTANTS[mutant][0]()
+
+    def trapped(*given: Any) -> OnlineStore:
+        store = TrappedStore(plain(*given), trap)
+        watch_examples(store)
+        return store
+
+    headrace.session.open_store = trapped  # type: ignore[assignment]  # it is the store in all else
+    trap_artefacts(trap)
     sys.argv[1:] = ["learning"]
     role.main()
 

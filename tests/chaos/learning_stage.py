@@ -6,7 +6,6 @@ never come, come early, come twice, or are corrected; some predictions are writt
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import json
 import math
@@ -14,7 +13,6 @@ import operator
 import random
 import sys
 import threading
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,15 +20,12 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from agents.learn_examples import fold, pointer_name
-from agents.transport.kafka import KafkaLog
 from definitions.declared import ModelDefinition
 from streams import joins, topics
 from streams.messages import Prediction, encode
-from streams.records import Partition
 from streams.store import Pointer, Question
 from streams.store.redis import RedisStore
 from tests.chaos.stage import DEADLINE_S, PARTITIONS, START_MS, ChaosError, Stage
-from tests.chaos.truth import records
 from tests.chaos.workers import Workers
 
 KINDS = ("linear", "bayes", "tree", "woods", "odd", "bagged")
@@ -246,23 +241,6 @@ class LearningStage(Stage):
             )
         finally:
             store.close()
-
-    def joined_log(self) -> Mapping[Partition, Sequence[bytes]]:
-        """Return each outcomes partition's records, as far as they are joined."""
-        store = self.store()
-        [rows] = store.read(Question(folds=[joins.fold(self.model.key)]), timeout_ms=10_000).rows
-        store.close()
-        log = defaultdict[int, list[bytes]](list)
-        for message in records(self.kafka, self.outcomes):
-            log[message.partition() or 0].append(message.value() or b"")
-        found = {each: log[each.index] for each in asyncio.run(self._partitions(self.outcomes))}
-        return {each: values[: rows[each.field].row.next] for each, values in found.items()}
-
-    async def _partitions(self, topic: str) -> Sequence[Partition]:
-        log = KafkaLog(self.kafka)
-        found = await log.partitions(topic)
-        await log.close()
-        return found
 
     def ends_of(self, topic: str) -> Mapping[int, int]:
         """Return the end of each partition."""

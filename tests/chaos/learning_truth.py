@@ -5,27 +5,31 @@ And what an examples log comes to: a fresh estimator that learns it from one end
 
 from __future__ import annotations
 
+import asyncio
 import json
 import pickle
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from agents.transport.kafka import KafkaLog
 from definitions.declared import LabelDefinition, ModelDefinition
 from definitions.encoder import Encoder
 from online_models.snapshots import unseal
-from streams import joins
+from streams import joins, topics
 from streams.chain import Chain
 from streams.joins import JoinCodec, JoinRule
 from streams.joins.matching import Join
 from streams.messages import Example, Outcome, encode
 from streams.records import Partition
-from streams.store import Row, RowKey
+from streams.store import Question, Row, RowKey
 from streams.store.memory import MemoryStore
+from streams.store.redis import RedisStore
 from tests.canonical import digest_of
+from tests.chaos.truth import records
 
 Position = tuple[str, int, int]
 """(outcomes partition, next, index)."""
@@ -138,6 +142,37 @@ def joined_plainly(model: ModelDefinition, index: int, log: Sequence[bytes]) -> 
     for line in log:
         join.take(json.loads(line))
     return join.found
+
+
+def joined_log(
+    kafka: str, store: RedisStore, namespace: str, model: ModelDefinition
+) -> Mapping[Partition, Sequence[bytes]]:
+    """Return each outcomes partition's records, as far as they are joined."""
+    [rows] = store.read(Question(folds=[joins.fold(model.key)]), timeout_ms=10_000).rows
+    topic, log = topics.outcomes(namespace, model), defaultdict[int, list[bytes]](list)
+    for message in records(kafka, topic):
+        log[message.partition() or 0].append(message.value() or b"")
+    found = {each: log[each.index] for each in asyncio.run(_partitions(kafka, topic))}
+    return {each: values[: rows[each.field].row.next] for each, values in found.items() if each.field in rows}
+
+
+async def _partitions(kafka: str, topic: str) -> Sequence[Partition]:
+    log = KafkaLog(kafka)
+    found = await log.partitions(topic)
+    await log.close()
+    return found
+
+
+def ends_of(kafka: str, topic: str) -> list[int]:
+    """Return the end of each partition of a topic."""
+
+    async def ask() -> list[int]:
+        log = KafkaLog(kafka)
+        found = await log.ends(await log.partitions(topic))
+        await log.close()
+        return found
+
+    return asyncio.run(ask())
 
 
 def position_of(value: bytes) -> Position:
