@@ -66,14 +66,14 @@ class TrappedStore:
 
 def watch_examples(store: TrappedStore) -> None:
     """Tell the store whether what a join is about to write has sent examples."""
-    commit = LabelJoiner._commit  # noqa: SLF001
+    commit = LabelJoiner._commit
 
     async def watched(self: LabelJoiner) -> None:
         store.has_examples = bool(self._examples)
         await commit(self)
         store.has_examples = False
 
-    LabelJoiner._commit = watched  # type: ignore[method-assign]  # noqa: SLF001
+    LabelJoiner._commit = watched  # type: ignore[method-assign]
 
 
 def trap_artefacts(trap: Trap) -> None:
