@@ -74,7 +74,7 @@ def teach(home: Path, folder: Path, *, seed: int, kills: int, rollbacks: int, mu
     """Play the scenario on the servers of ``home``, which are started if they are not up, and judge what is left."""
     stage = LearningStage(folder, home, f"teach-{uuid.uuid4().hex[:8]}", seed)
     found = Taught(0)
-    with LearningWorkers(stage, mutant=mutant) as workers:
+    with LearningWorkers(stage, 1 if mutant else _AT_ONCE, mutant=mutant) as workers:
         with stage.flying(FLIGHTS_A_S):
             for number in range(1, rollbacks + 2):
                 _kill(workers, found, kills * number // (rollbacks + 1), mutant)
@@ -108,7 +108,8 @@ def _kill(workers: LearningWorkers, found: Taught, kills: int, mutant: str) -> N
     doomed: list[_Doomed] = []
     workers.running.clear()
     while found.kills < kills:
-        doomed += [_start(workers, mutant) for _ in range(_AT_ONCE - len(doomed))]
+        missing = (1 if mutant else _AT_ONCE) - len(doomed)
+        doomed += [_start(workers, found.kills, mutant) for _ in range(missing)]
         time.sleep(0.05)
         for each in list(doomed):
             if each.process.poll() is None and time.monotonic() < each.until_s:
@@ -125,10 +126,12 @@ def _kill(workers: LearningWorkers, found: Taught, kills: int, mutant: str) -> N
     workers.refill()
 
 
-def _start(workers: LearningWorkers, mutant: str) -> _Doomed:
+def _start(workers: LearningWorkers, number: int, mutant: str) -> _Doomed:
+    """Start a process with a trap; one of a mutant has all partitions to itself, and comes to its points in turn."""
     chance = workers.stage.chance
-    point = MUTANTS[mutant][1] if mutant else chance.choice(POINTS)
-    process = workers.start(point, str(chance.randint(1, MOST_HITS)))
+    points = MUTANTS[mutant][1] if mutant else POINTS
+    point = points[number % len(points)] if mutant else chance.choice(points)
+    process = workers.start(point, str(chance.randint(1, 2 if mutant else MOST_HITS)))
     return _Doomed(process, point, time.monotonic() + chance.uniform(_LONGEST_S / 2, _LONGEST_S))
 
 

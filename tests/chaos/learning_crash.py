@@ -138,13 +138,13 @@ def point_too_far() -> None:
     RiverLearner.snapshot = mutant  # type: ignore[method-assign]
 
 
-MUTANTS: Mapping[str, tuple[Callable[[], None], str]] = {
-    "learner-learns-copies": (learn_copies, "before-join"),
-    "join-commits-before-acknowledgement": (commit_unacknowledged, "after-join"),
-    "snapshot-without-positions": (forget_positions, "before-join"),
-    "snapshot-says-one-more": (point_too_far, "after-pointer"),
+MUTANTS: Mapping[str, tuple[Callable[[], None], Sequence[str]]] = {
+    "learner-learns-copies": (learn_copies, ("before-join",)),
+    "join-commits-before-acknowledgement": (commit_unacknowledged, ("after-join",)),
+    "snapshot-without-positions": (forget_positions, ("before-join", "after-pointer")),
+    "snapshot-says-one-more": (point_too_far, ("after-pointer",)),
 }
-"""What breaks a rule, and the point at which a kill shows it."""
+"""What breaks a rule, and the points at which kills, one after the other, show it."""
 
 
 def main() -> None:
