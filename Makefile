@@ -10,7 +10,7 @@ ALONE := tests/architecture tests/property tests/unit
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format format-check lint types bench-echo bench-ingest bench-features bench-reads \
-	bench-poison bench-parity bench-scoring bench-graph chaos up down constraints clean
+	bench-poison bench-parity bench-scoring bench-graph bench-learning chaos up down constraints clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | awk -F ':.*  ## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ bench-scoring: $(READY)  ## How long a score takes, and what is left of it under
 
 bench-graph: $(READY)  ## A ranking of 10,000 candidates, and what the graph costs over calls by hand; last line JSON
 	@$(RUN) tests.bench.bench_graph
+
+bench-learning: $(READY)  ## How fast labels become weights, and how soon those serve; last line JSON
+	@$(RUN) tests.bench.bench_learning
 
 chaos: $(READY)  ## Fault tests with real processes and signals, and mutants of the simulation; last line JSON
 	@$(RUN) tests.chaos

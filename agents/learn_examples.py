@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import msgspec
 
@@ -24,6 +25,8 @@ from streams.store import OnlineStore, Pointer, Question
 
 SNAPSHOT_EVERY = 1_000
 """A snapshot is cut at least every so many examples, and whenever the learner has caught up."""
+PUBLISH_EVERY_S = 0.25
+"""How long what was learned waits at most for its snapshot while examples come: it is no state, only when to save."""
 PROGRESS = "@progress"
 """The cell of the learner's fold that holds how well it did on examples before it learned them."""
 
@@ -86,6 +89,7 @@ class ExampleLearner:
         self._positions: dict[str, tuple[int, int]] = {}
         self._generation = 0
         self._next = self._published_next = given.first
+        self._published_s = time.monotonic()
         self._learner = self._restored()
 
     @property
@@ -94,7 +98,7 @@ class ExampleLearner:
         return self._given.end if self._learner is None else min(self._next, self._rows.row.next)
 
     async def apply(self, batch: RecordBatch) -> None:
-        """Learn the batch's examples; publish a snapshot where enough was learned, or nothing more is there.
+        """Learn the batch's examples; publish a snapshot where enough was learned, or long enough ago.
 
         Raises:
             ChainBroken: another generation was published; the learner has to be opened anew, at its position.
@@ -108,7 +112,7 @@ class ExampleLearner:
         if self._learner is not None:
             self._next = max(self._next, batch.next)
             self._commit(batch.next)
-            if await self._is_at_end():
+            if time.monotonic() - self._published_s >= PUBLISH_EVERY_S:
                 self._publish(self._learner)
 
     async def reached_end(self, broker_ms: int) -> None:
@@ -169,6 +173,7 @@ class ExampleLearner:
             self._context.metrics.count("snapshots_total", model=self._model.key, learner=learner.name)
         self._require_newest()
         self._in_force, self._data, self._published_next = pointer, data, self._next
+        self._published_s = time.monotonic()
         self._since.clear()
 
     def _commit(self, after: int) -> None:
@@ -222,10 +227,6 @@ class ExampleLearner:
             return RiverLearner(self._definition, self._encoder)
         digest = self._in_force.digest
         return RiverLearner.restore(self._definition, self._encoder, data=self._data, digest=digest)[0]
-
-    async def _is_at_end(self) -> bool:
-        [end] = await self._context.log.ends([self._given.partition])
-        return self._next >= end
 
     def _decoded(self, record: Record) -> Example | None:
         try:

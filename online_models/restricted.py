@@ -49,6 +49,8 @@ GROWN: frozenset[Global] = frozenset(
         ("river.proba.gaussian", "Gaussian"),
         ("river.stats.mean", "Mean"),
         ("river.stats.var", "Var"),
+        ("river.tree.padded", "PaddedBranch"),
+        ("river.tree.padded", "PaddedLeaf"),
         ("river.tree.mondrian.mondrian_tree_classifier", "MondrianTreeClassifier"),
         ("river.tree.mondrian.mondrian_tree_nodes", "MondrianBranchClassifier"),
         ("river.tree.mondrian.mondrian_tree_nodes", "MondrianLeafClassifier"),

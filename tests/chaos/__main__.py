@@ -18,6 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from headrace import servers
+from tests.chaos.learning import teach
+from tests.chaos.learning_crash import MUTANTS as LEARNING_MUTANTS
+from tests.chaos.learning_scored import score_and_label
 from tests.chaos.scenarios import ALL, GOES_BACK
 from tests.chaos.scoring import survive
 from tests.chaos.stage import ChaosError, Stage
@@ -28,7 +31,11 @@ from tests.simulation.search import MUTANTS, search
 EVENTS = 200_000
 SCORING = "scoring-survives"
 SCORING_KILLS, SCORING_REBALANCES = 20, 50
-NAMES = (*ALL, SCORING)
+LEARNING = "learning-kills"
+LEARNING_KILLS, LEARNING_ROLLBACKS, MUTANT_KILLS = 100, 3, 6
+SCORED = "learning-scored"
+SCORED_KILLS, SCORED_S = 10, 60.0
+NAMES = (*ALL, SCORING, LEARNING, SCORED)
 _SEARCHED = 4_000
 _SHOWN = 5
 
@@ -49,9 +56,12 @@ class Outcome:
     seconds: float
     callers_without_outcome: int | None = None
     callers_with_two: int | None = None
-    digests_equal: None = None
+    digests_equal: bool | None = None
+    """Whether every model is the one that learned the same examples without interruption."""
     callers: Mapping[str, object] | None = None
     """What else callers saw: `tests.chaos.scoring.Survived`."""
+    learning: Mapping[str, object] | None = None
+    """What else became of the labels: `tests.chaos.learning.Taught`."""
 
 
 def play(name: str, folder: Path, *, seed: int, events: int, trouble: int | None = None) -> Outcome:
@@ -97,6 +107,54 @@ def play_scoring(folder: Path, *, seed: int) -> Outcome:
     )
 
 
+def play_learning(
+    folder: Path, *, seed: int, kills: int = LEARNING_KILLS, rollbacks: int = LEARNING_ROLLBACKS, mutant: str = ""
+) -> Outcome:
+    """Play the scenario of labels on the servers of ``folder``."""
+    began_s = time.monotonic()
+    try:
+        found = teach(folder, folder / (mutant or LEARNING), seed=seed, kills=kills, rollbacks=rollbacks, mutant=mutant)
+    except ChaosError as error:
+        seconds = round(time.monotonic() - began_s, 1)
+        return Outcome(LEARNING, seed, 0, 0, None, None, 0, [str(error)], seconds, digests_equal=False)
+    return Outcome(
+        scenario=LEARNING,
+        seed=seed,
+        events=found.outcomes,
+        kills=found.kills,
+        lost=found.lost,
+        counted_twice=found.learned_twice,
+        chain_breaks=found.chain_breaks,
+        problems=found.problems,
+        seconds=round(time.monotonic() - began_s, 1),
+        digests_equal=found.digests_equal,
+        learning=asdict(found),
+    )
+
+
+def play_scored(folder: Path, *, seed: int, kills: int = SCORED_KILLS, seconds: float = SCORED_S) -> Outcome:
+    """Play the scenario of scorers killed while labels come, on the servers of ``folder``."""
+    began_s = time.monotonic()
+    try:
+        found = score_and_label(folder, seed=seed, kills=kills, seconds=seconds)
+    except ChaosError as error:
+        seconds = round(time.monotonic() - began_s, 1)
+        return Outcome(SCORED, seed, 0, 0, None, None, 0, [str(error)], seconds, digests_equal=False)
+    return Outcome(
+        scenario=SCORED,
+        seed=seed,
+        events=found.predictions,
+        kills=found.kills,
+        lost=found.lost,
+        counted_twice=0,
+        chain_breaks=0,
+        problems=found.problems,
+        seconds=round(time.monotonic() - began_s, 1),
+        digests_equal=found.digests_equal,
+        learning=asdict(found),
+    )
+
+
 def main() -> int:
     """Play what the command line asks for; return 1 where something was lost, counted twice or not noticed."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
@@ -116,21 +174,28 @@ def main() -> int:
         for place, name in enumerate(given.scenarios or NAMES):
             _say(f"{name}: begins")
             seed = given.seed + place
-            outcomes.append(
-                play_scoring(folder, seed=seed)
-                if name == SCORING
-                else play(name, folder, seed=seed, events=given.events)
-            )
+            outcomes.append(_play(name, folder, seed, given.events))
             _tell(outcomes[-1])
+        found = _learning_mutants_found(folder, given.seed) if LEARNING in (given.scenarios or NAMES) else []
     finally:
         servers.stop(folder)
-    found = _mutants_found()
+    mutants = sum(map(len, MUTANTS.values())) + (len(LEARNING_MUTANTS) if LEARNING in (given.scenarios or NAMES) else 0)
+    found += _mutants_found()
     wrong = [each for each in outcomes if _is_wrong(each)]
-    mutants = sum(map(len, MUTANTS.values()))
     if not wrong and not given.keep:
         shutil.rmtree(folder)
     print(json.dumps(_line(outcomes, mutants, len(found))), flush=True)  # noqa: T201  # the command's answer
     return 1 if wrong or len(found) < mutants else 0
+
+
+def _play(name: str, folder: Path, seed: int, events: int) -> Outcome:
+    if name == SCORING:
+        return play_scoring(folder, seed=seed)
+    if name == LEARNING:
+        return play_learning(folder, seed=seed)
+    if name == SCORED:
+        return play_scored(folder, seed=seed)
+    return play(name, folder, seed=seed, events=events)
 
 
 def _line(outcomes: Sequence[Outcome], mutants: int, caught: int) -> dict[str, object]:
@@ -142,7 +207,7 @@ def _line(outcomes: Sequence[Outcome], mutants: int, caught: int) -> dict[str, o
         "counted_twice": sum(each.counted_twice or 0 for each in known) if judged else None,
         "callers_without_outcome": _summed([each.callers_without_outcome for each in outcomes]),
         "callers_with_two": _summed([each.callers_with_two for each in outcomes]),
-        "digests_equal": None,
+        "digests_equal": _all([each.digests_equal for each in outcomes]),
         "mutants": mutants,
         "mutants_caught": caught,
         "scenarios": [asdict(each) for each in outcomes],
@@ -151,13 +216,29 @@ def _line(outcomes: Sequence[Outcome], mutants: int, caught: int) -> dict[str, o
 
 def _is_wrong(each: Outcome) -> bool:
     callers = each.callers_without_outcome or each.callers_with_two
-    return bool(each.problems or each.lost or each.counted_twice or callers)
+    return bool(each.problems or each.lost or each.counted_twice or callers or each.digests_equal is False)
 
 
 def _summed(counts: Sequence[int | None]) -> int | None:
     """Return the sum of those that were counted, None if none was."""
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
+
+
+def _all(found: Sequence[bool | None]) -> bool | None:
+    """Return whether all that were compared are equal, None if none was."""
+    known = [each for each in found if each is not None]
+    return all(known) if known else None
+
+
+def _learning_mutants_found(folder: Path, seed: int) -> list[str]:
+    """Return the mutants of the learning processes that the scenario notices."""
+    found = []
+    for mutant in LEARNING_MUTANTS:
+        outcome = play_learning(folder, seed=seed, kills=MUTANT_KILLS, rollbacks=0, mutant=mutant)
+        _say(f"mutant: {mutant}: {outcome.problems[0] if outcome.problems else 'NOT noticed'}")
+        found += [mutant] * bool(outcome.problems)
+    return found
 
 
 def _mutants_found() -> list[str]:

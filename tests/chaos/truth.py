@@ -67,7 +67,7 @@ def judge(stage: Stage) -> Verdict:
 def _truth(stage: Stage) -> Truth:
     truth = Truth()
     newest: dict[int, int] = {}
-    for message in _records(stage.kafka, stage.topic):
+    for message in records(stage.kafka, stage.topic):
         truth.records += 1
         sale, partition = json.loads(message.value() or b""), message.partition() or 0
         if not isinstance(sale["cents"], int):
@@ -130,7 +130,7 @@ def _intake(store: RedisStore, truth: Truth, problems: list[str]) -> None:
 def _letters(stage: Stage, truth: Truth, problems: list[str]) -> int:
     """Return how many dead letters are missing."""
     there: dict[tuple[int, int], bytes] = {}
-    for letter in _records(stage.kafka, topics.dead_letters(stage.name, stage.topic)):
+    for letter in records(stage.kafka, topics.dead_letters(stage.name, stage.topic)):
         headers = dict(letter.headers() or ())
         there[int(headers["dlq.partition"] or b""), int(headers["dlq.offset"] or b"")] = letter.value() or b""
     if there != truth.dead:
@@ -138,7 +138,7 @@ def _letters(stage: Stage, truth: Truth, problems: list[str]) -> int:
     return len(truth.dead.keys() - there.keys())
 
 
-def _records(kafka: str, topic: str) -> Iterator[Message]:
+def records(kafka: str, topic: str) -> Iterator[Message]:
     """Yield everything in a topic, partition by partition in order."""
     reader = Consumer({"bootstrap.servers": kafka, "group.id": topic, "enable.auto.commit": False, "log_level": 0})
     try:

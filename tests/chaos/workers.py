@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -56,10 +57,9 @@ class Workers:
 
     def start(self, *crash: str) -> subprocess.Popen[bytes]:
         """Start one; with a point and a hit it kills itself there."""
-        command = ["tests.chaos.crash", *crash] if crash else ["headrace.role", "features"]
         with self.log(self._started).open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", *command],
+                [sys.executable, "-m", *self._command(crash)],
                 cwd=self.stage.folder,
                 env=dict(self.stage.environment),
                 stdin=subprocess.PIPE,
@@ -69,6 +69,10 @@ class Workers:
         self._started += 1
         self.running.append(process)
         return process
+
+    def _command(self, crash: Sequence[str]) -> Sequence[str]:
+        """Return the module and the arguments of a process."""
+        return ["tests.chaos.crash", *crash] if crash else ["headrace.role", "features"]
 
     def log(self, number: int) -> Path:
         """Return the file that takes what a process says."""
