@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 
 import msgspec
 
 from online_models.errors import ArtefactRefused
 from online_models.learners import Cut
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,36 +17,46 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int = FORMAT
     learner: str
+    definition: str
+    """Digest of what the learner is when fresh, with its options: another definition's state is not loaded."""
     generation: int
     examples_next: int
     positions: dict[str, tuple[int, int]]
     learned: int
+    labels: tuple[int, int] = (0, 0)
+    """How many of what was learned had the label False and True; both 0 where labels are numbers."""
+    through_ms: int | None = None
+    """LogAppendTime of the newest example that is contained: what publication lag is counted from."""
     libraries: dict[str, str]
+    """Of River and of headrace: the first has to be the same where the state is loaded, the second is for people."""
+    canonical: str = ""
+    """Canonical digest of the state; empty where it would have cost too much (`LARGE`): ask the learner restored."""
     state: bytes
 
     @property
     def cut(self) -> Cut:
         """Where the snapshot stands in the logs."""
-        return Cut(self.generation, self.examples_next, self.positions)
+        return Cut(self.generation, self.examples_next, self.positions, self.through_ms)
 
+    def moved(self, cut: Cut) -> Snapshot:
+        """Return the same state, standing elsewhere in the logs: a rollback."""
+        return msgspec.structs.replace(
+            self, generation=cut.generation, examples_next=cut.examples_next, positions=dict(cut.positions)
+        )
+
+
+LARGE = 64 * 1024
+"""State of more bytes is not digested for every snapshot: it would take longer than to save it."""
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Snapshot)
 
 
-def seal(*, learner: str, cut: Cut, learned: int, libraries: Mapping[str, str], state: bytes) -> bytes:
-    """Return the bytes of a snapshot; equal arguments give equal bytes."""
-    return _ENCODER.encode(
-        Snapshot(
-            learner=learner,
-            generation=cut.generation,
-            examples_next=cut.examples_next,
-            positions=dict(sorted(cut.positions.items())),
-            learned=learned,
-            libraries=dict(sorted(libraries.items())),
-            state=state,
-        )
-    )
+def seal(snapshot: Snapshot) -> bytes:
+    """Return the bytes of a snapshot; equal ones give equal bytes."""
+    positions = dict(sorted(snapshot.positions.items()))
+    libraries = dict(sorted(snapshot.libraries.items()))
+    return _ENCODER.encode(msgspec.structs.replace(snapshot, positions=positions, libraries=libraries))
 
 
 def unseal(data: bytes, digest: str) -> Snapshot:
