@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import msgspec
 
@@ -82,3 +83,24 @@ def unseal(data: bytes, digest: str) -> Snapshot:
 def digest_of(data: bytes) -> str:
     """Return the SHA-256 of the bytes, 64 hex digits."""
     return hashlib.sha256(data).hexdigest()
+
+
+_KEPT_AN_OCTAVE = 8
+
+
+def retained(numbers: Sequence[int]) -> set[int]:
+    """Return which of the snapshots so numbered, in order, are kept: the newest eight, fewer and fewer before them.
+
+    Of each stretch twice as old as the one behind it four are kept, so that any age is met within a quarter. What is
+    kept does not depend on when that was asked: what is dropped once would be dropped later, too.
+
+    Example:
+        >>> sorted(retained(range(1, 41)))
+        [8, 12, 16, 20, 24, 26, 28, 30, 32, 33, 34, 35, 36, 37, 38, 39, 40]
+    """
+    newest = numbers[-1]
+    return {number for number in numbers if number % (1 << _octave(newest - number)) == 0}
+
+
+def _octave(age: int) -> int:
+    return max(0, (age // _KEPT_AN_OCTAVE).bit_length())

@@ -7,6 +7,7 @@ topic (after the namespace)     key                    partitions  cleanup  writ
 ``replies``                     correlation id         16          delete   scoring               the caller's client
 ``<model>.v<n>.outcomes``       label key              default     delete   scoring, learning     learning, monitoring
 ``<model>.v<n>.examples``       label key              1           delete   learning              learning
+``<model>.v<n>.examples.dlq``   as the example         1           delete   learning              people
 ``ticks``                       model                  1           delete   monitoring            monitoring
 ``alerts``                      fingerprint            1           compact  monitoring            people
 ``deployments``                 model                  1           delete   batch, deploy         every role
@@ -75,6 +76,11 @@ def examples(namespace: str, model: ModelDefinition) -> str:
     return f"{namespace}.{model.key}.examples"
 
 
+def dead_examples(namespace: str, model: ModelDefinition) -> str:
+    """Return the topic of examples that a learner of the model could not learn."""
+    return f"{examples(namespace, model)}.dlq"
+
+
 def ticks(namespace: str) -> str:
     """Return the topic of the counts that health statistics fold."""
     return f"{namespace}.ticks"
@@ -133,6 +139,7 @@ def declared(app: AppDefinition, namespace: str, partitions: int = DEFAULT_PARTI
         configs += [
             TopicConfig(outcomes(namespace, model), partitions),
             TopicConfig(examples(namespace, model), partitions=1),
+            TopicConfig(dead_examples(namespace, model), partitions=1),
         ]
     configs += [
         TopicConfig(replies(namespace), partitions=REPLY_PARTITIONS, config={"retention.ms": "3600000"}),

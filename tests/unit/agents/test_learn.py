@@ -13,8 +13,9 @@ import pytest
 from river.linear_model import LogisticRegression
 
 from agents.join_labels import read_tally
+from agents.keep_snapshots import pointer_name
 from agents.learn import LearningRole
-from agents.learn_examples import fold, pointer_name, read_progress
+from agents.learn_examples import fold, read_progress
 from agents.route_labels import fold as router_fold
 from agents.runner import Runner
 from definitions.encoder import Encoder

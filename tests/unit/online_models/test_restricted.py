@@ -92,7 +92,7 @@ class Reach:
         self.reached = (owner, name)
 
     def __reduce__(self) -> tuple[object, tuple[object, str]]:
-        return restricted._method, self.reached  # noqa: SLF001  # as a pickle names it
+        return restricted._method, self.reached  # as a pickle names it
 
 
 @pytest.mark.parametrize(("owner", "name"), [("", "format"), (linear_model.LogisticRegression(), "__reduce__")])
