@@ -77,7 +77,7 @@ def test_an_estimator_whose_pickle_names_something_dangerous_is_refused_when_it_
 
 
 def test_an_estimator_may_hold_a_method_of_its_own() -> None:
-    fresh = feature_extraction.RBFSampler(seed=1)
+    fresh: Any = feature_extraction.RBFSampler(seed=1)
 
     loaded: Any = restricted.load(
         restricted.save(fresh, where="online"), allowed=restricted.globals_of(fresh, where="online")
