@@ -1,8 +1,7 @@
 """Keeps one learner's snapshots: puts them in force by a pointer, remembers those before, hears what is commanded.
 
-Of the snapshots before, more are kept of late than of long ago (`online_models.snapshots.retained`): of a million about
-seventy. What is dropped from the history is removed from the artefact store, if the learner itself put it
-there.
+Of the snapshots before, more are kept of late than of long ago (`online_models.snapshots.retained`): 150 of a million.
+What is dropped from the history is removed from the artefact store, if the learner itself put it there.
 """
 
 from __future__ import annotations

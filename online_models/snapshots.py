@@ -85,22 +85,22 @@ def digest_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-_KEPT_AN_OCTAVE = 8
+_NEWEST = 16
 
 
 def retained(numbers: Sequence[int]) -> set[int]:
-    """Return which of the snapshots so numbered, in order, are kept: the newest eight, fewer and fewer before them.
+    """Return which of the snapshots so numbered, in order, are kept: the newest 16, fewer and fewer before them.
 
-    Of each stretch twice as old as the one behind it four are kept, so that any age is met within a quarter. What is
+    Of each stretch twice as old as the one behind it eight are kept, so that any age is met within an eighth. What is
     kept does not depend on when that was asked: what is dropped once would be dropped later, too.
 
     Example:
-        >>> sorted(retained(range(1, 41)))
-        [8, 12, 16, 20, 24, 26, 28, 30, 32, 33, 34, 35, 36, 37, 38, 39, 40]
+        >>> sorted(retained(range(1, 41)))[:14]
+        [4, 8, 10, 12, 14, 16, 18, 20, 22, 24, 25, 26, 27, 28]
     """
     newest = numbers[-1]
     return {number for number in numbers if number % (1 << _octave(newest - number)) == 0}
 
 
 def _octave(age: int) -> int:
-    return max(0, (age // _KEPT_AN_OCTAVE).bit_length())
+    return max(0, (age // _NEWEST).bit_length())

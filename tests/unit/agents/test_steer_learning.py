@@ -256,7 +256,7 @@ async def test_the_history_is_bounded_and_what_leaves_it_leaves_the_artefacts(wo
 
     history = steering(world).history()
 
-    assert [each.number for each in history][-8:] == list(range(33, 41))
-    assert len(history) < 20
+    assert [each.number for each in history][-16:] == list(range(25, 41))
+    assert len(history) < 30
     assert {each.digest for each in history} == {name for _, _, names in os.walk(tmp_path) for name in names}
     assert all(each.is_own for each in history)

@@ -55,3 +55,22 @@ def test_a_snapshot_of_a_later_format_is_refused() -> None:
 
     with pytest.raises(ArtefactRefused, match="expected format 2, got 3"):
         snapshots.unseal(data, snapshots.digest_of(data))
+
+
+def test_a_history_kept_bit_by_bit_is_the_one_kept_at_once() -> None:
+    """And it stays small: about eight more each time it doubles."""
+    history: list[int] = []
+    for number in range(1, 3_001):
+        history.append(number)
+        kept = snapshots.retained(history)
+        history = [each for each in history if each in kept]
+
+    assert set(history) == snapshots.retained(range(1, 3_001))
+    assert len(history) < 90
+    assert all(
+        older * 9 / 8 + 16 > newer for older, newer in zip(map(_age, history[1:]), map(_age, history), strict=False)
+    )
+
+
+def _age(number: int) -> int:
+    return 3_000 - number
