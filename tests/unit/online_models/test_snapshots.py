@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import msgspec
 import pytest
 
@@ -67,10 +69,5 @@ def test_a_history_kept_bit_by_bit_is_the_one_kept_at_once() -> None:
 
     assert set(history) == snapshots.retained(range(1, 3_001))
     assert len(history) < 90
-    assert all(
-        older * 9 / 8 + 16 > newer for older, newer in zip(map(_age, history[1:]), map(_age, history), strict=False)
-    )
-
-
-def _age(number: int) -> int:
-    return 3_000 - number
+    ages = [3_000 - number for number in reversed(history)]
+    assert all(older < younger * 9 / 8 + 16 for younger, older in itertools.pairwise(ages))
