@@ -78,8 +78,10 @@ class LearningRole:
             await part.reached_end(broker_ms)
 
     async def close(self, partition: Partition) -> None:
-        """Forget the partition: everything that counts is in the store and in the log."""
-        self._parts.pop(partition, None)
+        """Let each learner publish what it has learned, and forget the partition: the rest is in store and log."""
+        for part in self._parts.pop(partition, []):
+            if isinstance(part, ExampleLearner):
+                await part.close()
 
     def _follow(self, model: ModelDefinition, label: LabelDefinition) -> None:
         context, namespace = self._context, self._context.namespace

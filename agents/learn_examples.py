@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import msgspec
 
 from agents.advance_rows import FoldWriter
 from agents.context import RoleContext
+from agents.keep_snapshots import SnapshotKeeper, pointer_name
+from agents.quarantine_examples import UNREADABLE, ExampleQuarantine, reason_of
 from agents.transport import Assigned
 from definitions.declared import LearnerDefinition, ModelDefinition
-from definitions.encoder import Encoder, Vector
-from definitions.errors import HeadraceError
-from definitions.values import Value
+from definitions.encoder import Encoder
 from online_models.errors import ArtefactRefused
 from online_models.learners import Cut
-from online_models.learners.river import RiverLearner
+from online_models.learners.taught import Taught
 from online_models.progress import BinnedProgress
 from streams.errors import ArtefactError, ChainBroken
 from streams.messages import Example
-from streams.records import Record, RecordBatch
+from streams.records import LOG_APPEND_TIME, Record, RecordBatch
 from streams.store import OnlineStore, Pointer, Question
 
 SNAPSHOT_EVERY = 1_000
-"""A snapshot is cut at least every so many examples, and whenever the learner has caught up."""
-PUBLISH_EVERY_S = 0.25
-"""How long what was learned waits at most for its snapshot while examples come: it is no state, only when to save."""
+"""A snapshot is due after so many examples, and whenever the learner has caught up."""
+MOST_SINCE = 10_000
+"""After so many examples one is cut, whatever part of the time that takes: all of them are in memory."""
 PROGRESS = "@progress"
 """The cell of the learner's fold that holds how well it did on examples before it learned them."""
 
@@ -36,11 +38,6 @@ logger = logging.getLogger(__name__)
 def fold(model_key: str, learner: str) -> str:
     """Return the name of the learner's fold: its row counts examples, its cell how well they were foretold."""
     return f"learner.{model_key}.{learner}"
-
-
-def pointer_name(model_key: str, learner: str) -> str:
-    """Return the name of the pointer to the learner's newest snapshot."""
-    return f"model.{model_key}.{learner}"
 
 
 class ProgressCodec:
@@ -66,13 +63,14 @@ class ExampleLearner:
     tested on is in its row and cell, which stand further on and do not count those examples again. An example at or
     below the learner's own position in its outcomes partition is a copy and is skipped.
 
+    Paused by command, it stands still where it is, and takes nothing until it is resumed.
+
     What River takes of a vector does not depend on a training vocabulary, so no release has to be there to learn.
     """
 
     def __init__(
         self, model: ModelDefinition, definition: LearnerDefinition, context: RoleContext, given: Assigned
     ) -> None:
-        self._model = model
         self._definition = definition
         self._context = context
         self._given = given
@@ -81,48 +79,67 @@ class ExampleLearner:
         self._rows: FoldWriter[BinnedProgress] = FoldWriter(
             context, fold(model.key, definition.name), given, ProgressCodec()
         )
-        self._pointer_name = pointer_name(model.key, definition.name)
-        self._since: list[tuple[Vector, Value]] = []
-        """What was learned since the snapshot in force: enough to make the state again."""
-        self._in_force = self._pointer()
-        self._data: bytes | None = None
+        self._snapshots = SnapshotKeeper(context, model.key, definition.name, given)
+        self._quarantine = ExampleQuarantine(context, model, definition.name, given.partition)
+        self._labels = {"model": model.key, "learner": definition.name}
+        self._name = pointer_name(model.key, definition.name)
         self._positions: dict[str, tuple[int, int]] = {}
+        self._through_ms: int | None = None
         self._generation = 0
         self._next = self._published_next = given.first
-        self._published_s = time.monotonic()
+        self._end = given.end
+        self._is_sound = True
+        told = self._snapshots.told()
+        self._in_force, self._is_paused = told.pointer, told.is_paused
         self._learner = self._restored()
+        self._show()
 
     @property
     def position(self) -> int:
         """Offset of the first example that has to be read."""
-        return self._given.end if self._learner is None else min(self._next, self._rows.row.next)
+        stands = self._learner is None or self._is_paused
+        return self._given.end if stands else min(self._next, self._rows.row.next)
 
     async def apply(self, batch: RecordBatch) -> None:
-        """Learn the batch's examples; publish a snapshot where enough was learned, or long enough ago.
+        """Learn the batch's examples; publish a snapshot where enough was learned, or nothing more is there.
 
         Raises:
-            ChainBroken: another generation was published; the learner has to be opened anew, at its position.
+            ChainBroken: another generation was published, or the learner was resumed: it has to be opened anew, at its
+                position.
         """
-        self._require_newest()
+        self._end = max(self._end, batch.next)
+        async with self._sound():
+            await self._look()
+            if self._learner is not None and not self._is_paused:
+                await self._learn(batch)
+        self._show()
+
+    async def reached_end(self, broker_ms: int) -> None:
+        """Publish what was learned, and notice commands and another generation where no examples come."""
+        async with self._sound():
+            await self._look()
+            if self._learner is not None and not self._is_paused:
+                self._rows.reached_end(broker_ms)
+                await self._publish(self._learner, only_if_due=True)
+        self._show()
+
+    async def close(self) -> None:
+        """Publish what was learned since the last snapshot, so that whoever goes on need not learn it again."""
+        if self._learner is not None and not self._is_paused and self._is_sound:
+            await self._publish(self._learner)
+
+    async def _learn(self, batch: RecordBatch) -> None:
         for record in batch.records:
             if self._learner is not None and record.offset() >= self.position:
                 self._take(self._learner, record)
-                if len(self._since) >= SNAPSHOT_EVERY:
-                    self._publish(self._learner)
-        if self._learner is not None:
-            self._next = max(self._next, batch.next)
-            self._commit(batch.next)
-            if time.monotonic() - self._published_s >= PUBLISH_EVERY_S:
-                self._publish(self._learner)
+                if self._learner.since >= SNAPSHOT_EVERY:
+                    await self._publish(self._learner, only_if_due=self._learner.since < MOST_SINCE)
+        self._next = max(self._next, batch.next)
+        await self._commit(batch.next)
+        if self._learner is not None and await self._is_at_end():
+            await self._publish(self._learner, only_if_due=True)
 
-    async def reached_end(self, broker_ms: int) -> None:
-        """Publish what was learned, and notice another generation where no examples come."""
-        self._require_newest()
-        if self._learner is not None:
-            self._rows.reached_end(broker_ms)
-            self._publish(self._learner)
-
-    def _take(self, learner: RiverLearner, record: Record) -> None:
+    def _take(self, learner: Taught, record: Record) -> None:
         """Learn from one record, unless the snapshot contains it; count it, unless the row does."""
         offset = record.offset()
         fate, score, example = "duplicate", None, None
@@ -141,80 +158,95 @@ class ExampleLearner:
         if score is not None and example is not None and isinstance(example.label, bool):
             self._rows.chain.load((PROGRESS,))[PROGRESS].state.add(score, example.label)
 
-    def _learned(self, learner: RiverLearner, record: Record, example: Example) -> float | None:
+    def _learned(self, learner: Taught, record: Record, example: Example) -> float | None:
         """Test, then train; return the score given before. None where the example cannot be learned."""
         # Boundary: an estimator is the author's, and may raise anything; the examples behind this one go on.
         try:
-            [score] = learner.score_many([example.vector])
-            learner.learn_one(example.vector, example.label)
+            score = learner.test_then_train(example.vector, example.label)
         except Exception as error:  # noqa: BLE001
-            logger.warning("skipped an example: %s@%d: %s", self._pointer_name, record.offset(), error)
-            if not isinstance(error, HeadraceError):
-                self._undo()
+            self._set_aside(record, reason_of(error), f"{type(error).__name__}: {error}")
             return None
-        self._since.append((example.vector, example.label))
+        kind, at_ms = record.timestamp()
+        if kind == LOG_APPEND_TIME:
+            self._through_ms = at_ms
         return score
 
-    def _undo(self) -> None:
-        """Make the state again that the learner had before an example it could not learn to the end."""
-        learner = self._from_snapshot()
-        for vector, label in self._since:
-            learner.learn_one(vector, label)
-        self._learner = learner
+    def _set_aside(self, record: Record, reason: str, message: str) -> None:
+        """Send the example to the dead letters, unless the row contains it: then it was acknowledged there."""
+        if record.offset() >= self._rows.row.next:
+            logger.warning("set an example aside: %s@%d: %s", self._name, record.offset(), message)
+            self._quarantine.send(record, reason, message)
 
-    def _publish(self, learner: RiverLearner) -> None:
+    async def _publish(self, learner: Taught, *, only_if_due: bool = False) -> None:
         """Cut a snapshot and move the pointer to it, if that is forward. The row goes first: it never stands behind."""
-        if self._next <= self._published_next:
+        if self._next <= self._published_next or (only_if_due and not self._snapshots.is_due):
             return
-        self._commit(self._next)
-        data = learner.snapshot(Cut(self._generation, self._next, self._positions))
-        pointer = Pointer(self._generation, self._next, self._context.artefacts.put(data))
-        if self._context.store.advance_pointer(self._pointer_name, pointer):
-            self._context.metrics.count("snapshots_total", model=self._model.key, learner=learner.name)
-        self._require_newest()
-        self._in_force, self._data, self._published_next = pointer, data, self._next
-        self._published_s = time.monotonic()
-        self._since.clear()
+        began_s = time.perf_counter()
+        await self._commit(self._next)
+        cut = self._cut()
+        data = learner.snapshot(cut)
+        pointer, is_forward = self._snapshots.publish(data, cut, learner.learner.learned, began_s=began_s)
+        if is_forward:
+            self._context.metrics.count("snapshots_total", 1, **self._labels)
+            self._context.metrics.observe("publish_seconds", time.perf_counter() - began_s, **self._labels)
+        self._require_newest(self._snapshots.told().pointer)
+        self._in_force, self._published_next = pointer, self._next
 
-    def _commit(self, after: int) -> None:
+    async def _commit(self, after: int) -> None:
+        """Let the dead letters arrive, then advance the row and the progress cell in one link."""
+        await self._quarantine.arrived()
         if after > self._rows.row.next:
             before = self._rows.row.applied
             self._rows.chain.load((PROGRESS,))
             self._rows.commit(after, (PROGRESS,))
-            learned = self._rows.row.applied - before
-            self._context.metrics.count(
-                "examples_learned_total", learned, model=self._model.key, learner=self._definition.name
-            )
+            self._context.metrics.count("examples_learned_total", self._rows.row.applied - before, **self._labels)
 
-    def _require_newest(self) -> None:
+    async def _look(self) -> None:
+        """Take up what people commanded since the last look.
+
+        Raises:
+            ChainBroken: the learner has to be opened anew.
+        """
+        told = self._snapshots.told()
+        self._require_newest(told.pointer)
+        if self._is_paused and not told.is_paused:
+            raise ChainBroken(f"cannot go on from here: {self._name}: resumed; read on from its own position")
+        if told.is_paused and not self._is_paused:
+            if self._learner is not None:
+                await self._publish(self._learner)
+            self._is_paused = True
+            logger.warning("paused: %s: learns nothing until `headrace models resume`", self._name)
+
+    def _require_newest(self, found: Pointer | None) -> None:
         """Refuse to go on from a state that another generation replaced, or while one that was refused is mended."""
-        found = self._pointer()
         is_replaced = found is not None and found.generation > self._generation
         if is_replaced or (self._learner is None and found != self._in_force):
-            raise ChainBroken(
-                f"cannot go on learning: {self._pointer_name}: another snapshot is in force; start from it"
-            )
+            raise ChainBroken(f"cannot go on learning: {self._name}: another snapshot is in force; start from it")
 
-    def _pointer(self) -> Pointer | None:
-        [found] = self._context.store.read(Question(pointers=[self._pointer_name])).pointers
-        return found
+    @asynccontextmanager
+    async def _sound(self) -> AsyncIterator[None]:
+        """Note that what is in memory is not to be published any more, if the block fails."""
+        self._is_sound, was = False, self._is_sound
+        yield
+        self._is_sound = was
 
-    def _restored(self) -> RiverLearner | None:
+    def _cut(self) -> Cut:
+        return Cut(self._generation, self._next, self._positions, self._through_ms)
+
+    def _restored(self) -> Taught | None:
         """Return the learner of the snapshot in force, a fresh one where there is none, None where it is refused."""
         if self._in_force is None:
-            return RiverLearner(self._definition, self._encoder)
+            return Taught(self._definition, self._encoder)
+        digest = self._in_force.digest
         try:
-            self._data = self._context.artefacts.get(self._in_force.digest)
-            learner, cut = RiverLearner.restore(
-                self._definition, self._encoder, data=self._data, digest=self._in_force.digest
-            )
+            learner = Taught(self._definition, self._encoder, (self._context.artefacts.get(digest), digest))
         except (ArtefactError, ArtefactRefused) as error:
-            self._context.metrics.count(
-                "model_loads_total", model=self._model.key, learner=self._definition.name, result="refused"
-            )
-            logger.error("%s does not learn: %s", self._pointer_name, error)  # noqa: TRY400  # one line for people
+            self._context.metrics.count("model_loads_total", 1, **self._labels, result="refused")
+            logger.error("%s does not learn: %s", self._name, error)  # noqa: TRY400  # one line for people
             return None
-        self._positions, self._generation = dict(cut.positions), cut.generation
+        cut = learner.cut
+        self._positions, self._generation, self._through_ms = dict(cut.positions), cut.generation, cut.through_ms
+        self._snapshots.remember(self._in_force, cut, learner.learner.learned, is_own=False)
         if self._given.first <= cut.examples_next <= self._given.end:
             self._next = self._published_next = cut.examples_next
         else:
@@ -222,18 +254,22 @@ class ExampleLearner:
             self._generation += 1
         return learner
 
-    def _from_snapshot(self) -> RiverLearner:
-        if self._data is None or self._in_force is None:
-            return RiverLearner(self._definition, self._encoder)
-        digest = self._in_force.digest
-        return RiverLearner.restore(self._definition, self._encoder, data=self._data, digest=digest)[0]
+    async def _is_at_end(self) -> bool:
+        [end] = await self._context.log.ends([self._given.partition])
+        self._end = max(self._end, end)
+        return self._next >= end
 
     def _decoded(self, record: Record) -> Example | None:
         try:
             return self._decoder.decode(record.value() or b"")
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            logger.warning("skipped an example: %s@%d: %s", self._pointer_name, record.offset(), error)
+            self._set_aside(record, UNREADABLE, str(error))
             return None
+
+    def _show(self) -> None:
+        metrics = self._context.metrics
+        metrics.set("learner_lag_records", max(0, self._end - self._next), **self._labels)
+        metrics.set("learner_paused", self._is_paused, **self._labels)
 
 
 def read_progress(store: OnlineStore, model_key: str, learner: str) -> BinnedProgress:

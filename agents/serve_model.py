@@ -17,7 +17,7 @@ from definitions.routes import misrouted
 from online_models import releases
 from online_models.errors import ArtefactRefused
 from online_models.executor import Executor, Failure
-from online_models.learners.restoring import ONLINE, restore_scorer
+from online_models.learners.restoring import ONLINE, restore_online
 from streams.messages import Deployment
 from streams.store import Pointer
 
@@ -100,7 +100,7 @@ class ServedModel:
         if self.executor is None or self._loaded is None:
             return
         try:
-            scorer = restore_scorer(
+            scorer, cut = restore_online(
                 self.model.learners[learner],
                 self._loaded.encoder,
                 data=self._context.artefacts.get(pointer.digest),
@@ -114,6 +114,9 @@ class ServedModel:
         self.executor.put(learner, scorer)
         self._followed[learner] = pointer
         self._count(learner, "loaded")
+        if cut.through_ms is not None:
+            lag_s = max(0, self._context.log.now_ms() - cut.through_ms) / 1_000
+            self._context.metrics.observe("weights_lag_seconds", lag_s, model=self.model.name, learner=learner)
 
     def _count(self, learner: str, result: str) -> None:
         self._context.metrics.count("model_loads_total", model=self.model.name, learner=learner, result=result)

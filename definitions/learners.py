@@ -28,6 +28,10 @@ REMOTE = frozenset({OPEN_INFERENCE, TENSORFLOW_SERVING})
 CONSTANT = "constant"
 """The name under which a route's constant answers: no learner may have it."""
 
+WEIGHT, WEIGHT_FALSE, WEIGHT_TRUE, BALANCE, ONLY = "weight", "weight_false", "weight_true", "balance", "only"
+"""Parameters of a ``river`` learner; those that are not declared are left out."""
+BALANCED = "labels"
+
 ROWS, COLUMNS, MATRIX = "rows", "columns", "matrix"
 MEAN, LOGIT = "mean", "logit"
 DEFAULT_PATIENCE = "100ms"
@@ -63,16 +67,37 @@ class Learner:
         )
 
 
-def river(factory: Callable[[], object]) -> Learner:
+def river(
+    factory: Callable[[], object],
+    *,
+    weight: str = "",
+    balance: str | Mapping[bool, float] = "",
+    only: bool | None = None,
+) -> Learner:
     """Learn online, one example at a time, with the River estimator that ``factory`` builds.
 
     The factory is called for every fresh start, so it has to build a new estimator each time:
-    ``hr.river(lambda: StandardScaler() | LogisticRegression())``.
+    ``hr.river(lambda: StandardScaler() | LogisticRegression())``. A classifier, a regressor, or an anomaly detector,
+    which learns every vector whatever its label. Where the estimator draws at random and has no seed, it gets one.
+
+    ``weight`` names the input of the model whose value says how much an example counts; 0 is not learned, below 0 is a
+    dead letter. ``balance={True: 5, False: 1}`` weighs by label; ``balance="labels"`` lets both labels count the same
+    in sum, by how many of each came before (ten of each count as seen from the start). These multiply, and need an
+    estimator that takes weights. ``only=False`` learns nothing but examples with that label: an anomaly detector that
+    is to know what is normal.
     """
+    declaring = _declaring()
     if not callable(factory):
         mend = "write hr.river(lambda: …)"
-        raise _declaring().refusal("a function that builds an estimator", shown(factory), mend)
-    return Learner(LearnerDefinition("", RIVER, factory))
+        raise declaring.refusal("a function that builds an estimator", shown(factory), mend)
+    parameters = {**_weights(declaring, balance)}
+    if declaring.text(weight, "weight"):
+        parameters[WEIGHT] = weight
+    if only is not None:
+        if not isinstance(only, bool):
+            raise declaring.refusal("only= to be True or False", shown(only))
+        parameters[ONLY] = only
+    return Learner(LearnerDefinition("", RIVER, factory, parameters))
 
 
 def xgboost(**parameters: Scalar) -> Learner:
@@ -188,6 +213,18 @@ def tensorflow_serving(  # noqa: PLR0913  # one keyword for each thing that the 
 
 def _declaring() -> Declaring:
     return Declaring("learner", author_line())
+
+
+def _weights(declaring: Declaring, balance: str | Mapping[bool, float]) -> dict[str, Scalar]:
+    if balance == "":
+        return {}
+    if isinstance(balance, Mapping):
+        if set(balance) == {True, False} and all(_is_number(each) and each > 0 for each in balance.values()):
+            return {WEIGHT_FALSE: float(balance[False]), WEIGHT_TRUE: float(balance[True])}
+    elif balance == BALANCED:
+        return {BALANCE: BALANCED}
+    mend = f'write balance="{BALANCED}" or balance={{True: 5, False: 1}}'
+    raise declaring.refusal("balance= to weigh both labels by numbers above 0", shown(balance), mend)
 
 
 def _remote(declaring: Declaring, model: str, version: str, missing: float, on: str) -> Mapping[str, Scalar]:

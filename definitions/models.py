@@ -7,17 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, TypedDict, Unpack
 
-from definitions.declared import LabelDefinition, LearnerDefinition, ModelDefinition, RouteDefinition, ViewDefinition
+from definitions.declared import (
+    Input,
+    LabelDefinition,
+    LearnerDefinition,
+    ModelDefinition,
+    RouteDefinition,
+    ViewDefinition,
+)
 from definitions.declaring import Declaring, author_line, listed, near, snake_case
 from definitions.features import Features
 from definitions.identity import model_digest
 from definitions.inputs import Vector
 from definitions.labels import Label
-from definitions.learners import CONSTANT, Learner
+from definitions.learners import CONSTANT, RIVER, WEIGHT, Learner
 from definitions.routes import Route, misrouted
 from definitions.terms import Term
 from definitions.times import time_zone
-from definitions.values import parse_span, shown
+from definitions.values import ValueType, parse_span, shown
 
 DEFAULT_TIMEOUT = "1s"
 
@@ -93,6 +100,8 @@ class Model:
             lookups=tuple(vector.lookups.values()),
             pinned=_pinned(declaring, keywords.get("pins", ()), tuple(vector.views.values())),
         )
+        for learner in learners.values():
+            _check_weight(declaring, learner, model.inputs)
         cls.definition = replace(model, digest=model_digest(model))
 
 
@@ -144,6 +153,16 @@ def _check_members(
             raise declaring.refusal(
                 f"{ensemble.name} to combine {listed(single)}", repr(name), near(name, single), where=where
             )
+
+
+def _check_weight(declaring: Declaring, learner: LearnerDefinition, inputs: Sequence[Input]) -> None:
+    """Refuse a weight that is not a number of the vector."""
+    weight = learner.parameters.get(WEIGHT) if learner.kind == RIVER else None
+    names = [each.name for each in inputs if each.type in (ValueType.INT, ValueType.FLOAT)]
+    if weight is not None and weight not in names:
+        raise declaring.refusal(
+            f"weight= of {learner.name} to be {listed(names)}", repr(weight), near(str(weight), names)
+        )
 
 
 def _route(declaring: Declaring, route: object, learners: Mapping[str, LearnerDefinition]) -> RouteDefinition:

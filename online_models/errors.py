@@ -5,6 +5,7 @@
     HeadraceError
     └── OnlineModelsError
         ├── LabelRefused      a label that a learner cannot learn
+        ├── WeightRefused     a weight that no example can have
         ├── LearnerUnusable   a declared learner that cannot be built, saved or asked
         ├── AnswerUnreadable  a server's answer that holds no scores
         └── ArtefactRefused   bytes of a snapshot, model, baseline or release that are not loaded
@@ -21,6 +22,10 @@ class OnlineModelsError(HeadraceError):
 
 class LabelRefused(OnlineModelsError):  # noqa: N818  # a state of the world, as in the other rooms
     """A label is not what the learner learns: true or false for a classifier, a finite number for a regressor."""
+
+
+class WeightRefused(OnlineModelsError):  # noqa: N818
+    """The value that says how much an example counts is missing or below 0."""
 
 
 class LearnerUnusable(OnlineModelsError):  # noqa: N818

@@ -51,5 +51,9 @@ class ArtefactStore:
             raise ArtefactError(f"cannot read artefact: {digest[:12]}: expected its own digest, got {found[:12]}")
         return data
 
+    def remove(self, digest: str) -> None:
+        """Remove the bytes named by ``digest``, if they are there. Only for what nobody else can have put there."""
+        self._path(digest).unlink(missing_ok=True)
+
     def _path(self, digest: str) -> Path:
         return self._directory / digest[:2] / digest

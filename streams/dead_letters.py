@@ -11,7 +11,8 @@ header                what it says
 ``dlq.offset``        its offset there
 ``dlq.timestamp``     the record's own time, epoch ms: the broker's, where topics are as headrace creates them
 ``dlq.reason``        why it is here, a word of `streams.codecs`
-``dlq.stage``         where it was refused: ``decode`` (its bytes) or ``admit`` (its time against the broker's)
+``dlq.stage``         where it was refused: ``decode`` (its bytes), ``admit`` (its time against the broker's), or
+                      ``learn`` (an example: `agents.quarantine_examples`)
 ``dlq.path``          where in the value, as ``$.field``
 ``dlq.message``       the reason in a sentence, printable, 512 bytes at most; never a stack trace
 ``dlq.app``           the app that refused it
@@ -22,6 +23,7 @@ header                what it says
 ``dlq.origin``        the id of the first attempt's letter, where this one came of a replay
 ``dlq.digest``        only where the value had no room: its place in the artefact store; the letter has no value then
 ``dlq.key_digest``    likewise of the key
+``dlq.learner``       of an example: the learner that cannot learn it
 ``dlq.headers_digest``  likewise of the source's headers, as a JSON array of name and base64
 ====================  ==============================================================================================
 
@@ -41,7 +43,7 @@ from streams.records import Record, headers_of
 
 REPLAY_HEADER = "headrace-replay"
 FIRST_OF_OURS = "dlq.topic"
-DECODE, ADMIT = "decode", "admit"
+DECODE, ADMIT, LEARN = "decode", "admit", "learn"
 
 OPEN, REPLAYING, REPLAYED, DISCARDED = "open", "replaying", "replayed", "discarded"
 

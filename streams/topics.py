@@ -8,6 +8,7 @@ topic (after the namespace)     key                    partitions  cleanup  writ
 ``<model>.v<n>.outcomes``       label key              default     delete   scoring, learning     learning, monitoring
 ``<model>.v<n>.outcomes.dlq``   as the source          default     delete   learning              people
 ``<model>.v<n>.examples``       label key              1           delete   learning              learning
+``<model>.v<n>.examples.dlq``   as the example         1           delete   learning              people
 ``ticks``                       model                  1           delete   monitoring            monitoring
 ``alerts``                      fingerprint            1           compact  monitoring            people
 ``deployments``                 model                  1           delete   batch, deploy         every role
@@ -81,6 +82,11 @@ def examples(namespace: str, model: ModelDefinition) -> str:
     return f"{namespace}.{model.key}.examples"
 
 
+def dead_examples(namespace: str, model: ModelDefinition) -> str:
+    """Return the topic of examples that a learner of the model could not learn."""
+    return f"{examples(namespace, model)}.dlq"
+
+
 def ticks(namespace: str) -> str:
     """Return the topic of the counts that health statistics fold."""
     return f"{namespace}.ticks"
@@ -141,6 +147,7 @@ def declared(app: AppDefinition, namespace: str, partitions: int = DEFAULT_PARTI
             TopicConfig(outcomes(namespace, model), partitions),
             TopicConfig(dead_outcomes(outcomes(namespace, model)), partitions, dead_room),
             TopicConfig(examples(namespace, model), partitions=1),
+            TopicConfig(dead_examples(namespace, model), partitions=1),
         ]
     configs += [
         TopicConfig(replies(namespace), partitions=REPLY_PARTITIONS, config={"retention.ms": "3600000"}),

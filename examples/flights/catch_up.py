@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from agents import learn_examples, raise_alerts, route_labels
+from agents import keep_snapshots, raise_alerts, route_labels
 from agents.transport.in_process import InProcessLog
 from definitions.declared import AppDefinition, ModelDefinition
 from examples.flights.errors import DemoStuck
@@ -121,7 +121,7 @@ def _steps(
 
 def _learners(model: ModelDefinition, examples: tuple[Partition, ...]) -> list[Reader]:
     online = [name for name, learner in model.learners.items() if learner.kind == ONLINE]
-    return [Reader(learn_examples.pointer_name(model.key, name), examples, is_pointer=True) for name in online]
+    return [Reader(keep_snapshots.pointer_name(model.key, name), examples, is_pointer=True) for name in online]
 
 
 def _question(readers: Iterable[Reader]) -> Question:

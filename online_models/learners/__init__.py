@@ -1,8 +1,8 @@
 """The contract of learners: what scores vectors, what also learns from examples, what combines scores, what is asked.
 
 Every learner, of whatever kind, passes ``tests/contracts/model_contract.py``: scoring changes nothing, learning leaves
-its input alone, a score exists before anything was learned, a feature may appear or vanish, many equals one by one, and
-a restored learner goes on exactly as the saved one would have.
+its input alone, a score exists before anything was learned, a feature may appear or vanish, many equals one by one,
+equal examples give equal learners, and a restored learner goes on exactly as the saved one would have.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ class Cut:
     """Offset of the first record of the examples topic that was not learned."""
     positions: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Outcomes partition (`Partition.field`) to the (next, index) of its last example that was learned."""
+    through_ms: int | None = None
+    """LogAppendTime of the newest example that is contained, for people and metrics; None where there is none."""
 
 
 class Scorer(Protocol):
@@ -130,7 +132,12 @@ class OnlineLearner(Scorer, Protocol):
         Raises:
             definitions.errors.VectorError: the vector is not one of the model's, or not finite. Nothing was learned.
             LabelRefused: the label is not what this learner learns. Nothing was learned.
+            WeightRefused: the example's declared weight is missing or below 0. Nothing was learned.
         """
+        ...
+
+    def canonical(self) -> str:
+        """Return the digest of what was learned: equal learners have equal ones, whatever their bytes."""
         ...
 
     def snapshot(self, cut: Cut) -> bytes:

@@ -9,7 +9,7 @@ from definitions.declared import LearnerDefinition
 from definitions.encoder import Encoder
 from definitions.learners import ENSEMBLE, ONNX, OPEN_INFERENCE, PYTHON, RIVER, TENSORFLOW_SERVING, XGBOOST
 from online_models.errors import LearnerUnusable
-from online_models.learners import Combiner, Remote, Scorer
+from online_models.learners import Combiner, Cut, OnlineLearner, Remote, Scorer
 from online_models.learners.combining import Combined, Ensemble
 from online_models.learners.onnx import OnnxScorer
 from online_models.learners.python import PythonScorer
@@ -74,6 +74,17 @@ def restore_scorer(definition: LearnerDefinition, encoder: Encoder, *, data: byt
         f"cannot build learner: {definition.name}: expected kind {RIVER}, {XGBOOST}, {ONNX} or {PYTHON}, "
         f"got {definition.kind!r}"
     )
+
+
+def restore_online(
+    definition: LearnerDefinition, encoder: Encoder, *, data: bytes, digest: str
+) -> tuple[OnlineLearner, Cut]:
+    """Return the online learner that a snapshot holds, and where that stands in the logs.
+
+    Raises:
+        ArtefactRefused: the bytes are not what the digest or the learner expects.
+    """
+    return RiverLearner.restore(definition, encoder, data=data, digest=digest)
 
 
 def restore_all(

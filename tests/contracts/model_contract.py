@@ -200,9 +200,41 @@ class OnlineLearnerLaws(ScorerLaws):
         self.teach(twin, later, labels)
         assert learner.score_many(asked) == twin.score_many(asked)
 
+    def test_equal_examples_give_equal_learners(self) -> None:
+        """Whatever is drawn at random on the way: the generators were seeded when the estimator was built."""
+        first, second = self.taught(400), self.taught(400)
+
+        assert first.canonical() == second.canonical()
+        assert first.score_many(examples(50, seed=2)[0]) == second.score_many(examples(50, seed=2)[0])
+
+    def test_scoring_leaves_what_was_learned_alone(self) -> None:
+        learner = self.taught(300)
+        before = learner.canonical()
+
+        learner.score_many(examples(50, seed=2)[0])
+
+        assert before == learner.canonical()
+
+    def test_each_example_changes_what_was_learned(self) -> None:
+        learner = self.taught(20)
+        before = learner.canonical()
+
+        self.teach(learner, *examples(1, seed=9))
+
+        assert before != learner.canonical()
+
+    def test_a_restored_learner_is_the_saved_one_and_stays_so(self) -> None:
+        learner, (later, labels) = self.taught(400), examples(200, seed=5)
+        twin, _ = self.restored(learner.snapshot(Cut(1, 400)), learner.digest)
+
+        assert learner.canonical() == twin.canonical()
+        self.teach(learner, later, labels)
+        self.teach(twin, later, labels)
+        assert learner.canonical() == twin.canonical()
+
     def test_a_snapshot_says_where_it_was_cut(self) -> None:
         learner = self.taught(10)
-        cut = Cut(generation=3, examples_next=17, positions={"id/0": (40, 2), "id/1": (7, 0)})
+        cut = Cut(generation=3, examples_next=17, positions={"id/0": (40, 2), "id/1": (7, 0)}, through_ms=1)
 
         data = learner.snapshot(cut)
 
@@ -235,8 +267,13 @@ class OnlineLearnerLaws(ScorerLaws):
         assert before == twin.score_many(asked)
 
     def test_bytes_that_are_not_what_the_digest_says_are_refused(self) -> None:
-        learner = self.taught(10)
-        data = learner.snapshot(Cut(0, 10))
+        """A thousand random flips of one bit, and every way to end too early at one of them."""
+        learner, chance = self.taught(50), random.Random(1)
+        data = learner.snapshot(Cut(0, 50))
 
-        with pytest.raises(ArtefactRefused, match="expected its own digest"):
-            self.restored(data[:-1] + bytes([data[-1] ^ 1]), learner.digest)
+        for _ in range(1_000):
+            place = chance.randrange(len(data))
+            flipped = data[:place] + bytes([data[place] ^ 1 << chance.randrange(8)]) + data[place + 1 :]
+            for bad in (flipped, data[:place]):
+                with pytest.raises(ArtefactRefused, match="expected its own digest"):
+                    self.restored(bad, learner.digest)

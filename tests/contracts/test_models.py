@@ -7,17 +7,19 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import xgboost
-from river import forest, linear_model, naive_bayes, preprocessing, tree
+from river import anomaly, forest, linear_model, naive_bayes, preprocessing, tree
+from river import ensemble as ensemble_of
 
 from agents.ask_remotes import RemoteAsker
 from agents.metrics import Metrics
 from definitions.declared import LearnerDefinition, RouteDefinition
 from definitions.encoder import Vector
 from definitions.learners import ensemble, open_inference, python, tensorflow_serving
+from definitions.values import Scalar
 from online_models.learners import Cut, OnlineLearner, Remote, Scorer
 from online_models.learners.combining import Combined, Ensemble
 from online_models.learners.describing import describe
@@ -37,9 +39,10 @@ from tests.onnx_graphs import matrix_graph, named_graph
 
 class RiverLaws(OnlineLearnerLaws):
     factory: Callable[[], object]
+    parameters: ClassVar[dict[str, Scalar]] = {}
 
     def definition(self) -> LearnerDefinition:
-        return LearnerDefinition("online", "river", factory=type(self).factory)
+        return LearnerDefinition("online", "river", type(self).factory, self.parameters)
 
     def fresh(self) -> OnlineLearner:
         return RiverLearner(self.definition(), encoder())
@@ -61,7 +64,50 @@ class TestNaiveBayes(RiverLaws):
 
 
 class TestAdaptiveRandomForest(RiverLaws):
-    factory = staticmethod(lambda: forest.ARFClassifier(n_models=3, seed=1))
+    factory = staticmethod(lambda: forest.ARFClassifier(n_models=3))
+
+
+class TestMondrianForest(RiverLaws):
+    factory = staticmethod(lambda: forest.AMFClassifier(n_estimators=3))
+
+
+class TestHoeffdingAdaptiveTree(RiverLaws):
+    factory = staticmethod(lambda: tree.HoeffdingAdaptiveTreeClassifier(grace_period=50))
+
+
+class TestLeveragingBagging(RiverLaws):
+    factory = staticmethod(
+        lambda: ensemble_of.LeveragingBaggingClassifier(linear_model.LogisticRegression(), n_models=3)
+    )
+
+
+class TestStreamingRandomPatches(RiverLaws):
+    factory = staticmethod(lambda: ensemble_of.SRPClassifier(n_models=3))
+
+
+class TestHalfSpaceTrees(RiverLaws):
+    factory = staticmethod(
+        lambda: preprocessing.MinMaxScaler() | anomaly.HalfSpaceTrees(n_trees=5, height=4, window_size=50)
+    )
+
+
+class TestOneClassSupportVectors(RiverLaws):
+    factory = staticmethod(lambda: preprocessing.StandardScaler() | anomaly.OneClassSVM())
+
+
+class TestHoeffdingTreeRegressor(RiverLaws):
+    labels_are_numbers = True
+    factory = staticmethod(lambda: tree.HoeffdingTreeRegressor(grace_period=50))
+
+
+class TestForestRegressor(RiverLaws):
+    labels_are_numbers = True
+    factory = staticmethod(lambda: forest.ARFRegressor(n_models=3))
+
+
+class TestBalancedLogisticRegression(RiverLaws):
+    parameters: ClassVar[dict[str, Scalar]] = {"balance": "labels"}
+    factory = staticmethod(lambda: preprocessing.StandardScaler() | linear_model.LogisticRegression())
 
 
 class TestScaledLinearRegression(RiverLaws):

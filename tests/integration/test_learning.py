@@ -15,8 +15,9 @@ import pytest
 from agents.context import RoleContext
 from agents.host import host
 from agents.join_labels import read_tally
+from agents.keep_snapshots import pointer_name
 from agents.learn import LearningRole
-from agents.learn_examples import fold, pointer_name, read_progress
+from agents.learn_examples import fold, read_progress
 from agents.metrics import Metrics
 from agents.raise_alerts import FOLD, read_verdicts
 from agents.transport import Role

@@ -13,8 +13,9 @@ import pytest
 from river.linear_model import LogisticRegression
 
 from agents.join_labels import read_tally
+from agents.keep_snapshots import pointer_name
 from agents.learn import LearningRole
-from agents.learn_examples import fold, pointer_name, read_progress
+from agents.learn_examples import fold, read_progress
 from agents.route_labels import fold as router_fold
 from agents.runner import Runner
 from definitions.encoder import Encoder
@@ -24,6 +25,7 @@ from online_models.learners.river import RiverLearner
 from online_models.snapshots import unseal
 from streams import topics
 from streams.messages import Example, encode
+from streams.records import headers_of
 from streams.store import Pointer, Question
 from tests.builders import river_learner
 from tests.learning import HOUR_MS, START_MS, World, row_of, small_model
@@ -178,6 +180,36 @@ async def test_an_example_that_cannot_be_learned_leaves_the_model_as_it_was(tmp_
 
     assert row_of(world.store, fold(MODEL.key, "online"))["dead"] == 4
     assert state_of(world) == state_of(smooth)
+    letters = await world.records(topics.dead_examples("demo", MODEL))
+    examples = await world.records(EXAMPLES)
+    assert [each.value() for each in letters] == [each.value() for each in examples[1:5]]
+    told = [{name: value.decode() for name, value in headers_of(each)} for each in letters]
+    assert [each["dlq.reason"] for each in told] == ["vector", "label", "vector", "unreadable"]
+    assert [each["dlq.offset"] for each in told] == ["1", "2", "3", "4"]
+    assert {(each["dlq.stage"], each["dlq.topic"], each["dlq.learner"]) for each in told} == {
+        ("learn", EXAMPLES, "online")
+    }
+    assert "expected true or false as label, got 'yes'" in told[1]["dlq.message"]
+
+
+@pytest.mark.parametrize("kills", [(1,), (4, 4), (7, 2, 2), (11, 3)])
+async def test_every_dead_example_is_a_letter_whatever_is_killed(tmp_path: Path, kills: tuple[int, ...]) -> None:
+    """Sent again after a kill, perhaps, but never missing where the row contains it."""
+    world = await World(tmp_path, MODEL).create_topics()
+    for number in range(30):
+        await example(world, number, [1.0], label="yes" if number % 3 == 0 else True)
+
+    for turns in kills:
+        await world.drain_but_kill(LearningRole(world.app, world.context), when=partial(operator.le, turns))
+        letters = await world.records(topics.dead_examples("demo", MODEL))
+        contained = row_of(world.store, fold(MODEL.key, "online"))["read"]
+        sent = {int(dict(headers_of(each))["dlq.offset"]) for each in letters}
+        assert sent >= set(range(0, contained, 3))
+    await world.drain(LearningRole(world.app, world.context))
+
+    letters = await world.records(topics.dead_examples("demo", MODEL))
+    assert {int(dict(headers_of(each))["dlq.offset"]) for each in letters} == set(range(0, 30, 3))
+    assert row_of(world.store, fold(MODEL.key, "online"))["dead"] == 10
 
 
 class HalfLearner(LogisticRegression):

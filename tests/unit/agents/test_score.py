@@ -659,6 +659,34 @@ async def test_a_snapshot_that_cannot_be_loaded_keeps_the_old_one_and_is_tried_a
     assert scoring.count("model_loads", model="late", learner="online", result="refused") == 2
 
 
+@pytest.mark.parametrize(
+    "spoiled", [lambda data: data[:-1], lambda data: data[:40] + bytes([data[40] ^ 4]) + data[41:]]
+)
+async def test_a_snapshot_that_was_spoiled_on_the_disk_keeps_the_old_one(
+    scoring: Scoring, spoiled: Callable[[bytes], bytes]
+) -> None:
+    good = scoring.point(1, 5, examples=30)
+    await scoring.answer()
+    bad = scoring.point(1, 6, examples=40)
+    file = scoring.artefacts._path(bad)
+    file.write_bytes(spoiled(file.read_bytes()))
+
+    assert version(await scoring.answer(), "online") == good[:12]
+
+
+async def test_how_old_the_newest_example_of_served_weights_is_shows(scoring: Scoring) -> None:
+    learner = warm(LATE, Encoder(LATE.inputs), examples=30)
+    now_ms = scoring.log.now_ms()
+    digest = scoring.artefacts.put(learner.snapshot(Cut(1, 5, {}, through_ms=now_ms - 1_500)))
+    scoring.store.advance_pointer("model.late.v1.online", Pointer(1, 5, digest))
+
+    await scoring.answer()
+
+    labels = {"namespace": "demo", "model": "late", "learner": "online"}
+    lag_s = scoring.metrics.registry.get_sample_value("headrace_weights_lag_seconds_sum", labels)
+    assert lag_s == pytest.approx(1.5)
+
+
 async def test_a_new_release_follows_the_pointer_anew(scoring: Scoring) -> None:
     digest = scoring.point(1, 5, examples=30)
     await scoring.answer()

@@ -157,6 +157,14 @@ def label(**changes: str) -> str:
         (model(route='hr.Route(champion="offline", shadow="online")'), ":18: expected shadow= to be a tuple of texts"),
         (model(online=None, offline=None), ":13: expected at least one learner, got none"),
         (model(online="hr.river(5)"), ":16: expected a function that builds an estimator, got 5"),
+        (model(online="hr.river(object, balance='half')"), ":16: expected balance= to weigh both labels by numbers"),
+        (model(online="hr.river(object, balance={True: 2})"), 'write balance="labels" or balance={True: 5, False: 1}'),
+        (model(online="hr.river(object, balance={True: 0, False: 1})"), ":16: expected balance= to weigh both labels"),
+        (model(online="hr.river(object, only=1)"), ":16: expected only= to be True or False, got 1"),
+        (
+            model(online="hr.river(object, weight='distence')"),
+            "origin_traffic.worsening, distance, got 'distence'; did you mean 'distance'?",
+        ),
         (model(offline="hr.xgboost(max_depth=[1])"), ":17: expected parameter max_depth to be a number, a text"),
         (model(offline="hr.xgboost(eta=float('nan'))"), ":17: expected parameter eta to be a number, a text"),
         (
@@ -249,3 +257,13 @@ def test_two_versions_of_a_view_stand_in_one_module_and_a_model_may_pin_the_one_
         declare(EVENTS, VIEW, second, model("version=1, pins=NextTraffic"))
     with pytest.raises(DefinitionError, match="expected pins= to be a class"):
         declare(EVENTS, VIEW, model("version=1, pins='origin_traffic'"))
+
+
+def test_what_a_learner_makes_of_an_example_is_part_of_its_identity() -> None:
+    options = ("", ", weight='distance'", ", balance='labels'", ", balance={True: 2, False: 1}", ", only=False")
+
+    digests = {
+        declare(EVENTS, VIEW, model(online=f"hr.river(object{each})"))["Late"].definition.digest for each in options
+    }
+
+    assert len(digests) == len(options)

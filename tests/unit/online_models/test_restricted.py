@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from typing import Any
 
 import pytest
 from river import feature_extraction, linear_model, preprocessing
@@ -72,7 +73,35 @@ def test_an_estimator_that_cannot_be_saved_is_refused_when_it_is_built() -> None
 
 def test_an_estimator_whose_pickle_names_something_dangerous_is_refused_when_it_is_built() -> None:
     with pytest.raises(LearnerUnusable, match=r"names builtins\.getattr"):
-        restricted.globals_of(feature_extraction.RBFSampler(seed=1), where="online")
+        restricted.globals_of({"read": getattr}, where="online")
+
+
+def test_an_estimator_may_hold_a_method_of_its_own() -> None:
+    fresh: Any = feature_extraction.RBFSampler(seed=1)
+
+    loaded: Any = restricted.load(
+        restricted.save(fresh, where="online"), allowed=restricted.globals_of(fresh, where="online")
+    )
+
+    assert loaded.transform_one({"a": 1.0}) == fresh.transform_one({"a": 1.0})
+
+
+class Reach:
+    """A pickle that reaches for what is not an estimator's method."""
+
+    def __init__(self, owner: object, name: str) -> None:
+        self.reached = (owner, name)
+
+    def __reduce__(self) -> tuple[object, tuple[object, str]]:
+        return restricted._method, self.reached  # as a pickle names it
+
+
+@pytest.mark.parametrize(("owner", "name"), [("", "format"), (linear_model.LogisticRegression(), "__reduce__")])
+def test_a_method_of_something_else_is_refused(owner: object, name: str) -> None:
+    allowed = restricted.globals_of(linear_model.LogisticRegression(), where="online")
+
+    with pytest.raises(ArtefactRefused, match="expected a method of an estimator"):
+        restricted.load(pickle.dumps(Reach(owner, name)), allowed=allowed)
 
 
 def test_nothing_on_the_allow_list_is_a_function_that_runs_what_it_is_given() -> None:

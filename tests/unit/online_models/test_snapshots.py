@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import msgspec
 import pytest
 
@@ -12,8 +14,19 @@ from online_models.learners import Cut
 CUT = Cut(2, 40, {"b/1": (9, 0), "a/0": (7, 3)})
 
 
-def sealed() -> bytes:
-    return snapshots.seal(learner="online", cut=CUT, learned=40, libraries={"river": "1"}, state=b"state")
+def sealed(cut: Cut = CUT) -> bytes:
+    return snapshots.seal(
+        snapshots.Snapshot(
+            learner="online",
+            definition="abc",
+            generation=cut.generation,
+            examples_next=cut.examples_next,
+            positions=dict(cut.positions),
+            learned=40,
+            libraries={"river": "1"},
+            state=b"state",
+        )
+    )
 
 
 def test_what_was_sealed_comes_back() -> None:
@@ -25,9 +38,7 @@ def test_what_was_sealed_comes_back() -> None:
 def test_the_order_of_positions_does_not_change_the_bytes() -> None:
     turned = Cut(2, 40, {"a/0": (7, 3), "b/1": (9, 0)})
 
-    assert sealed() == snapshots.seal(
-        learner="online", cut=turned, learned=40, libraries={"river": "1"}, state=b"state"
-    )
+    assert sealed() == sealed(turned)
 
 
 def test_bytes_are_verified_before_they_are_read() -> None:
@@ -41,8 +52,22 @@ def test_bytes_that_are_no_snapshot_are_refused() -> None:
 
 
 def test_a_snapshot_of_a_later_format_is_refused() -> None:
-    later = msgspec.structs.replace(snapshots.unseal(sealed(), snapshots.digest_of(sealed())), format=2)
+    later = msgspec.structs.replace(snapshots.unseal(sealed(), snapshots.digest_of(sealed())), format=3)
     data = msgspec.msgpack.encode(later)
 
-    with pytest.raises(ArtefactRefused, match="expected format 1, got 2"):
+    with pytest.raises(ArtefactRefused, match="expected format 2, got 3"):
         snapshots.unseal(data, snapshots.digest_of(data))
+
+
+def test_a_history_kept_bit_by_bit_is_the_one_kept_at_once() -> None:
+    """And it stays small: about eight more each time it doubles."""
+    history: list[int] = []
+    for number in range(1, 3_001):
+        history.append(number)
+        kept = snapshots.retained(history)
+        history = [each for each in history if each in kept]
+
+    assert set(history) == snapshots.retained(range(1, 3_001))
+    assert len(history) < 90
+    ages = [3_000 - number for number in reversed(history)]
+    assert all(older < younger * 9 / 8 + 16 for younger, older in itertools.pairwise(ages))
