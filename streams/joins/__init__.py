@@ -58,6 +58,7 @@ class Waiting(msgspec.Struct, array_like=True, frozen=True):
     vector: list[Value]
     scores: dict[str, float]
     champion: str
+    release: str = ""
 
 
 class KnownLabel(msgspec.Struct, array_like=True, frozen=True):

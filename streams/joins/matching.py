@@ -82,7 +82,12 @@ class Join:
             return Step("duplicate", changed=(TALLY,))
         changed = self._register(cell, key, prediction.at_ms)
         asked = Waiting(
-            prediction.request_id, prediction.at_ms, prediction.vector, prediction.scores, prediction.champion
+            prediction.request_id,
+            prediction.at_ms,
+            prediction.vector,
+            prediction.scores,
+            prediction.champion,
+            prediction.release,
         )
         key.waiting = [*key.waiting, asked]
         return Step("applied", self._match(offset, cell, [asked]), (cell, TALLY, *changed))
@@ -110,7 +115,7 @@ class Join:
         tally.label_late += len(candidates) - len(matched)
         key.emitted = {**key.emitted, **{w.request_id: w.at_ms for w in matched}}
         key.waiting = [w for w in key.waiting if w.request_id not in key.emitted]
-        return [self._example(w, cell, label.label, (offset, index)) for index, w in enumerate(matched)]
+        return [self._example(w, cell, label.label, (offset, index), label.at_ms) for index, w in enumerate(matched)]
 
     def _progress(self, offset: int, progress: Progress) -> Iterator[Step]:
         clock = self._state(CLOCK, Clock)
@@ -179,7 +184,9 @@ class Join:
         holding = [newest for source, newest in clock.newest_ms.items() if source not in clock.idle]
         return (min(holding) - self._rule.disorder_ms) // self._step_ms if holding else 0
 
-    def _example(self, asked: Waiting, cell: str, label: Value, position: tuple[int, int]) -> Example:
+    def _example(
+        self, asked: Waiting, cell: str, label: Value, position: tuple[int, int], label_at_ms: int | None = None
+    ) -> Example:
         return Example(
             model=self._rule.model,
             label_key=cell.removeprefix("key/"),
@@ -191,6 +198,8 @@ class Join:
             outcomes=self._outcomes,
             next=position[0] + 1,
             index=position[1],
+            release=asked.release,
+            label_at_ms=label_at_ms,
         )
 
     def _state(self, cell: str, kind: type[Kind]) -> Kind:
