@@ -134,7 +134,9 @@ def _segments(declaring: Declaring, segments: object, inputs: Sequence[Input]) -
     categories = [each.name for each in inputs if each.type is ValueType.CATEGORY]
     for name, values in segments.items():
         if name not in categories:
-            expected = f"segments= to name categories of the vector: {listed(categories)}"
+            expected = (
+                f"segments= to name a category of the vector, {listed(categories) if categories else 'none is there'}"
+            )
             raise declaring.refusal(expected, shown(name), near(str(name), categories))
         given = declaring.texts(values, f"segments[{name!r}]")
         if len(set(given)) < len(given) or not 1 <= len(given) <= MOST_VALUES:

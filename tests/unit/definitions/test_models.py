@@ -255,8 +255,8 @@ def test_segments_are_values_of_a_category_and_no_part_of_what_the_model_is() ->
     [
         ('"carrier"', "expected segments= to be at most 5 categories with their values"),
         ("{str(each): () for each in range(6)}", "expected segments= to be at most 5 categories"),
-        ('{"carier": ("UA",)}', "expected segments= to name categories of the vector: carrier, got 'carier'"),
-        ('{"distance": ("1",)}', "expected segments= to name categories of the vector: carrier, got 'distance'"),
+        ('{"carier": ("UA",)}', "expected segments= to name a category of the vector, one of carrier, got 'carier'"),
+        ('{"distance": ("1",)}', "expected segments= to name a category of the vector, one of carrier, got 'distance'"),
         ('{"carrier": "UA"}', "expected segments['carrier']= to be a tuple of texts, got 'UA'"),
         ('{"carrier": ("UA", "UA")}', "expected segments['carrier'] to be 1 to 20 values, each once"),
         ('{"carrier": ()}', "expected segments['carrier'] to be 1 to 20 values, each once"),
