@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.read_quality import FADED, QualityRead, read_quality
+from agents.read_search import read_searches
 from definitions.declared import ModelDefinition
 from headrace.command.options import AsJson, settings_of
 from headrace.command.voice import Voice
@@ -23,6 +25,7 @@ from headrace.session import open_session
 from online_models.quality.buckets import ALL, DAY_MS
 from online_models.quality.measures import Measures
 from online_models.quality.report import FINAL, PROVISIONAL, WINDOW, Quality, Told
+from online_models.searching import Standing
 
 _WIDTH = 140
 _SPARKS = "▁▂▃▄▅▆▇█"
@@ -47,23 +50,46 @@ def show_command(
     marked ~ then. ``faded``: all that is kept, counting half after seven buckets.
     """
     voice = Voice(as_json)
-    declared, found = asyncio.run(_found(context, model, window))
+    declared, found, searches = asyncio.run(_found(context, model, window))
     if found is None:
         raise UsageError(f"cannot show {declared.key}: expected a model with a label, got none to measure it by")
     names = found.quality.slices if slices else [ALL]
-    answer = {learner: _learner(found.quality, learner, names, window) for learner in found.quality.learners}
     Console(stderr=as_json, width=_WIDTH).print(_table(found.quality, names, window))
     sys.stdout.flush()
-    if not answer:
+    if not found.quality.learners:
         voice.say(f"{declared.key}: nothing was predicted yet, or no monitoring role is running")
     if found.behind:
         voice.say(f"{found.behind} examples are not counted yet: until they are, nothing is final")
+    for name, standing in searches.items():
+        voice.say(search_line(name, standing, declared.route.champion))
     voice.answer(
-        {"model": declared.key, "behind": found.behind, "bucket_ms": found.quality.layout.width_ms, "learners": answer}
+        {
+            "model": declared.key,
+            "champion": declared.route.champion,
+            "behind": found.behind,
+            "bucket_ms": found.quality.layout.width_ms,
+            "learners": {each: _learner(found.quality, each, names, window) for each in found.quality.learners},
+            "searches": {
+                name: {**asdict(each), "is_over": each.is_over, "work_ratio": each.work_ratio}
+                for name, each in searches.items()
+            },
+        }
     )
 
 
-async def _found(context: typer.Context, name: str, window: int) -> tuple[ModelDefinition, QualityRead | None]:
+def search_line(learner: str, standing: Standing, champion: str) -> str:
+    """Return how far a search has come, and what it proposes once it is over."""
+    setting = ", ".join(f"{name}={value!r}" for name, value in standing.leader.items())
+    cost = f"{standing.work_ratio:.0%} of the work of all {standing.settings}"
+    if not standing.is_over:
+        return f"{learner}: {standing.alive} of {standing.settings} settings left, {setting} leads; {cost}"
+    proposal = "" if learner == champion else f"; proposed as challenger of {champion}: `headrace deploy` decides"
+    return f"{learner}: {setting} won among {standing.settings} settings after {cost}{proposal}"
+
+
+async def _found(
+    context: typer.Context, name: str, window: int
+) -> tuple[ModelDefinition, QualityRead | None, Mapping[str, Standing]]:
     """Read until what is counted has caught up with what the join has made, or for three seconds."""
     settings = settings_of(context)
     async with open_session(settings, existing(settings, Path.cwd())) as session:
@@ -74,30 +100,30 @@ async def _found(context: typer.Context, name: str, window: int) -> tuple[ModelD
                 break
             await asyncio.sleep(_PAUSE_S)
             found = await read_quality(session.store, session.log, session.namespace, model, window=window)
-        return model, found
+        return model, found, read_searches(session.store, session.artefacts, model)
 
 
 def _learner(quality: Quality, learner: str, names: list[str], window: int) -> dict[str, Any]:
     return {
         "slices": {name or "all": _slice(quality, learner, name, window) for name in names},
-        "trend": [_told(told) for told in _trend(quality, learner, window)],
+        "trend": [_told(quality, told) for told in _trend(quality, learner, window)],
     }
 
 
 def _slice(quality: Quality, learner: str, name: str, window: int) -> dict[str, Any]:
     return {
-        FINAL: _told(quality.told(learner, quality.final(window), name)),
-        PROVISIONAL: _told(quality.told(learner, quality.newest(window), name)),
+        FINAL: _told(quality, quality.told(learner, quality.final(window), name)),
+        PROVISIONAL: _told(quality, quality.told(learner, quality.newest(window), name)),
         FADED: _measures(quality.faded(learner, name)),
     }
 
 
-def _told(told: Told | None) -> dict[str, Any] | None:
+def _told(quality: Quality, told: Told | None) -> dict[str, Any] | None:
     if told is None:
         return None
     return {
-        "first": told.first,
-        "last": told.last,
+        "from_ms": told.first * quality.layout.width_ms,
+        "to_ms": (told.last + 1) * quality.layout.width_ms,
         "mark": told.mark,
         "predicted": told.predicted,
         "matured": told.matured,

@@ -96,7 +96,7 @@ _DECODER: msgspec.msgpack.Decoder[QualityState] = msgspec.msgpack.Decoder(Bucket
 
 
 class QualityCodec:
-    """How the state becomes bytes and comes back: maps keep the order in which they grew, equal prefixes equal bytes."""
+    """How the state becomes bytes and comes back. Maps keep the order in which they grew: equal prefix, equal bytes."""
 
     def empty(self) -> QualityState:
         """Return the state of a cell that is not there."""

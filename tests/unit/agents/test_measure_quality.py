@@ -9,10 +9,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from river.linear_model import LogisticRegression
+from river.optim import SGD
+from river.preprocessing import StandardScaler
 
+import headrace as hr
 from agents.learn import LearningRole
 from agents.measure_quality import EXPORT_EVERY_MS
 from agents.read_quality import fold, read_quality
+from agents.read_search import read_searches
 from agents.transport import Assigned
 from agents.watch import MonitoringRole
 from definitions.declared import ModelDefinition
@@ -296,3 +301,23 @@ async def test_numbers_have_errors_and_no_correction(tmp_path: Path) -> None:
     found = measures_of(await quality_of(world))
 
     assert (found.rmse, found.mae, found.bias, found.log_loss) == (2.0, 2.0, -2.0, None)
+
+
+async def test_a_search_is_a_learner_whose_standing_can_be_read(tmp_path: Path) -> None:
+    search = hr.search(searched_regression, {"lr": (0.1, 0.01, 0.001)}, examples=30).definition("tuned")
+    model = small_model(inputs=MODEL.inputs, learners=[search])
+    world = await make(tmp_path, model)
+    before = read_searches(world.store, world.context.artefacts, model)
+    await live(world, days=2)
+    await world.drain(LearningRole(world.app, world.context))
+
+    standing = read_searches(world.store, world.context.artefacts, model)["tuned"]
+
+    assert before == {}
+    assert (standing.settings, standing.is_over, standing.learned) == (3, True, 72)
+    assert read_searches(world.store, world.context.artefacts, small_model()) == {}
+
+
+def searched_regression(lr: float) -> object:
+    """Return a fresh classifier."""
+    return StandardScaler() | LogisticRegression(optimizer=SGD(lr))
