@@ -73,14 +73,16 @@ def _served(found: Sequence[FlightExample], offline: XGBoostScorer) -> Iterator[
     online = RiverLearner(MODEL.learners["online"], Encoder(MODEL.inputs))
     waiting: list[tuple[int, int, FlightExample]] = []
     late, known, february = 0, 0, local_midnight_ms("2013-02-01")
+    later = [number for number, each in enumerate(found) if each.asked_ms >= february]
+    frozen = dict(zip(later, offline.score_many([found[number].vector for number in later]), strict=True))
     for number, each in enumerate(found):
         while waiting and waiting[0][0] <= each.asked_ms:
             _, _, arrived = heapq.heappop(waiting)
             online.learn_one(arrived.vector, arrived.label)
             late, known = late + arrived.label, known + 1
         scores = {ONLINE: online.score_many([each.vector])[0], BASE: (late + 1) / (known + 2)}
-        if each.asked_ms >= february:
-            scores[OFFLINE] = offline.score_many([each.vector])[0]
+        if number in frozen:
+            scores[OFFLINE] = frozen[number]
         heapq.heappush(waiting, (each.known_ms, number, each))
         yield each, scores
 
