@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from definitions.values import Value
-from online_models.quality.pairs import Pairs
+from online_models.quality.pairs import Pairs, said_of
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -156,7 +156,7 @@ def count_prediction(
 ) -> None:
     """Count one prediction's scores in its bucket. Cost: 0.5 us a slice and learner."""
     for name in layout.slices(bucket, release, vector):
-        predicted = bucket.slices.setdefault(name, Slice()).predicted
+        predicted = _slice(bucket, name).predicted
         for learner in learners:
             predicted[learner] = predicted.get(learner, 0) + 1
 
@@ -171,14 +171,23 @@ def count_example(  # noqa: PLR0913  # what an example says
     label: float,
     delay_ms: int,
 ) -> None:
-    """Count one example's scores and how long its label took. Cost: 3 us a slice and learner."""
+    """Count one example's scores and how long its label took. Cost: 2 us a learner and 1 us a slice and learner."""
+    said = {learner: said_of(score, label) for learner, score in scores.items()}
     for name in layout.slices(bucket, release, vector):
-        pairs = bucket.slices.setdefault(name, Slice()).pairs
-        for learner, score in scores.items():
-            pairs.setdefault(learner, Pairs()).add(score, label)
+        pairs = _slice(bucket, name).pairs
+        for learner, each in said.items():
+            if learner not in pairs:
+                pairs[learner] = Pairs()
+            pairs[learner].take(each)
     delays = bucket.delays.setdefault(kind_of(label), {})
     place = layout.delay_bin(delay_ms)
     delays[place] = delays.get(place, 0) + 1
+
+
+def _slice(bucket: Bucket, name: str) -> Slice:
+    if name not in bucket.slices:
+        bucket.slices[name] = Slice()
+    return bucket.slices[name]
 
 
 def kind_of(label: float) -> str:

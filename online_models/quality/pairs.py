@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
@@ -23,6 +24,38 @@ _WIDEST_LOGIT = 8
 _LOGITS = [step / _BINS_A_LOGIT for step in range(-_WIDEST_LOGIT * _BINS_A_LOGIT, _WIDEST_LOGIT * _BINS_A_LOGIT + 1)]
 EDGES = sorted({*(1 / (1 + math.exp(-each)) for each in _LOGITS), *(each / TENTHS for each in range(1, TENTHS))})
 """Where a bin of scores ends and the next one begins; every tenth is an edge."""
+
+_TENTH_EDGES = [each / TENTHS for each in range(1, TENTHS)]
+
+
+class Said(NamedTuple):
+    """What a score is counted as."""
+
+    label: bool | None = None
+    """None of what is no probability."""
+    place: int = 0
+    tenth: int = 0
+    loss: int = 0
+    square: int = 0
+    score: int = 0
+    error: float | None = None
+    """Score minus label, of a label that is a number."""
+
+
+def said_of(score: float, label: float) -> Said:
+    """Return what a finite score is counted as, beside its label. Cost: 1 us."""
+    if not isinstance(label, bool):
+        return Said(error=score - label)
+    if not 0.0 <= score <= 1.0:
+        return Said()
+    return Said(
+        label,
+        bisect_right(EDGES, score),
+        bisect_right(_TENTH_EDGES, score),
+        round(log_loss_one(score, label) * NANO),
+        round((score - label) ** 2 * NANO),
+        round(score * NANO),
+    )
 
 
 class Side(msgspec.Struct, array_like=True):
@@ -42,13 +75,12 @@ class Side(msgspec.Struct, array_like=True):
         """How many pairs there are."""
         return sum(self.bins.values())
 
-    def add(self, score: float, label: bool) -> None:  # noqa: FBT001  # a label is what it is about
-        """Count a score between 0 and 1."""
-        place, tenth = bisect_right(EDGES, score), min(TENTHS - 1, bisect_right(_TENTH_EDGES, score))
-        self.bins[place] = self.bins.get(place, 0) + 1
-        self.loss += round(log_loss_one(score, label) * NANO)
-        self.square += round((score - label) ** 2 * NANO)
-        self.scores[tenth] = self.scores.get(tenth, 0) + round(score * NANO)
+    def take(self, said: Said) -> None:
+        """Count a probability."""
+        self.bins[said.place] = self.bins.get(said.place, 0) + 1
+        self.loss += said.loss
+        self.square += said.square
+        self.scores[said.tenth] = self.scores.get(said.tenth, 0) + said.score
 
     def merged(self, other: Side) -> Side:
         """Return the pairs of both."""
@@ -111,12 +143,16 @@ class Pairs(msgspec.Struct, array_like=True):
 
     def add(self, score: float, label: float) -> None:
         """Count a finite score that was given before its label was known. Cost: 2 us."""
-        if not isinstance(label, bool):
-            self.errors.add(score - label)
-        elif not 0.0 <= score <= 1.0:
+        self.take(said_of(score, label))
+
+    def take(self, said: Said) -> None:
+        """Count what was made of a score and its label: the same for every slice that they are in. Cost: 1 us."""
+        if said.error is not None:
+            self.errors.add(said.error)
+        elif said.label is None:
             self.outside += 1
         else:
-            (self.positive if label else self.negative).add(score, label)
+            (self.positive if said.label else self.negative).take(said)
 
     def merged(self, other: Pairs) -> Pairs:
         """Return the pairs of both: exact, and in any order the same measures."""
@@ -128,7 +164,6 @@ class Pairs(msgspec.Struct, array_like=True):
         )
 
 
-_TENTH_EDGES = [each / TENTHS for each in range(1, TENTHS)]
 _GREATEST_ERROR = 1e150
 
 
