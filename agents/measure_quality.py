@@ -25,6 +25,7 @@ from online_models.quality.buckets import (
     cell_of,
     count_example,
     count_prediction,
+    count_revision,
     is_too_old,
     keep,
 )
@@ -157,6 +158,16 @@ class ExampleJudge(_Counter):
         if opened is None:
             return "too_late", (REACH,)
         bucket, cells = opened
+        if example.is_revision:
+            count_revision(
+                self._layout,
+                bucket,
+                release=example.release,
+                vector=example.vector,
+                scores=example.scores,
+                label=example.label,
+            )
+            return "applied", cells
         took_ms = self._layout.within_ms if example.label_at_ms is None else example.label_at_ms - example.at_ms
         count_example(
             self._layout,

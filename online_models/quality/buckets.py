@@ -184,6 +184,22 @@ def count_example(  # noqa: PLR0913  # what an example says
     delays[place] = delays.get(place, 0) + 1
 
 
+def count_revision(
+    layout: Layout, bucket: Bucket, *, release: str, vector: Sequence[Value], scores: Mapping[str, float], label: float
+) -> None:
+    """Count an example whose prediction was counted before with the other label; a number stays as it was told first.
+
+    How long labels take is known by the first ones.
+    """
+    if not isinstance(label, bool):
+        return
+    for name in layout.slices(bucket, release, vector):
+        pairs = _slice(bucket, name).pairs
+        for learner, score in scores.items():
+            if learner in pairs:
+                pairs[learner].revise(score, label)
+
+
 def _slice(bucket: Bucket, name: str) -> Slice:
     if name not in bucket.slices:
         bucket.slices[name] = Slice()

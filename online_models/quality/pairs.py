@@ -75,12 +75,12 @@ class Side(msgspec.Struct, array_like=True):
         """How many pairs there are."""
         return sum(self.bins.values())
 
-    def take(self, said: Said) -> None:
-        """Count a probability."""
-        self.bins[said.place] = self.bins.get(said.place, 0) + 1
-        self.loss += said.loss
-        self.square += said.square
-        self.scores[said.tenth] = self.scores.get(said.tenth, 0) + said.score
+    def take(self, said: Said, times: int = 1) -> None:
+        """Count a probability, or take one back that was counted."""
+        self.bins[said.place] = self.bins.get(said.place, 0) + times
+        self.loss += times * said.loss
+        self.square += times * said.square
+        self.scores[said.tenth] = self.scores.get(said.tenth, 0) + times * said.score
 
     def merged(self, other: Side) -> Side:
         """Return the pairs of both."""
@@ -153,6 +153,12 @@ class Pairs(msgspec.Struct, array_like=True):
             self.outside += 1
         else:
             (self.positive if said.label else self.negative).take(said)
+
+    def revise(self, score: float, label: bool) -> None:  # noqa: FBT001  # a label is what it is about
+        """Move a pair that was counted with the other label."""
+        if 0.0 <= score <= 1.0:
+            (self.negative if label else self.positive).take(said_of(score, not label), -1)
+            self.add(score, label)
 
     def merged(self, other: Pairs) -> Pairs:
         """Return the pairs of both: exact, and in any order the same measures."""

@@ -321,3 +321,26 @@ async def test_a_search_is_a_learner_whose_standing_can_be_read(tmp_path: Path) 
 def searched_regression(lr: float) -> object:
     """Return a fresh classifier."""
     return StandardScaler() | LogisticRegression(optimizer=SGD(lr))
+
+
+async def test_a_revised_example_moves_its_pair_and_counts_no_other(tmp_path: Path) -> None:
+    world = await make(tmp_path)
+    first = _example()
+    again = {**first, "label": False, "next": 2, "is_revision": True}
+    for body in (first, again, again):
+        await world.log.producer().produce(topics.examples("demo", MODEL), msgspec.json.encode(body))
+    await world.drain(MonitoringRole(world.app, world.context))
+
+    found = measures_of(await quality_of(world))
+
+    assert (found.n, found.positives_ratio) == (1, 0.0)
+
+
+async def test_a_revised_number_stays_as_it_was_told_first(tmp_path: Path) -> None:
+    world = await make(tmp_path)
+    first = {**_example(), "label": 3.0, "scores": {"online": 1.0}}
+    for body in (first, {**first, "label": 9.0, "next": 2, "is_revision": True}):
+        await world.log.producer().produce(topics.examples("demo", MODEL), msgspec.json.encode(body))
+    await world.drain(MonitoringRole(world.app, world.context))
+
+    assert measures_of(await quality_of(world)).rmse == 2.0

@@ -141,3 +141,15 @@ def test_errors_beyond_all_numbers_are_kept_finite() -> None:
 
     assert found.rmse is not None
     assert math.isfinite(found.rmse)
+
+
+@settings(deadline=None)
+@given(SAID, st.integers(0, 59))
+def test_a_revised_label_leaves_what_would_be_if_it_had_been_so_from_the_start(said: list[Said], place: int) -> None:
+    pairs = pairs_of(said)
+    if place < len(said):
+        score, label = said[place]
+        pairs.revise(score, not label)
+        said = [*said[:place], (score, not label), *said[place + 1 :]]
+
+    assert measure([Weighted(pairs)]) == measure([Weighted(pairs_of(said))])
