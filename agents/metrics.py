@@ -62,6 +62,18 @@ TABLE: tuple[tuple[str, _Kind, tuple[str, ...], str], ...] = (
         ("model", "learner"),
         "from the LogAppendTime of the newest example that new weights contain to their being served",
     ),
+    (
+        "prequential_measure",
+        Gauge,
+        ("model", "learner", "slice", "measure", "mark"),
+        "how well a learner does as served, by prediction time: of final buckets, of the newest, of all with fading",
+    ),
+    (
+        "label_coverage_ratio",
+        Gauge,
+        ("model", "learner", "slice", "mark"),
+        "the share of a window's scores whose label is known",
+    ),
     ("drift_psi", Gauge, ("model", "signal"), "PSI of the last complete day against the baseline"),
     ("drift_verdict", Gauge, ("model", "signal", "verdict"), "1 for the verdict in force"),
     ("parity_probes_total", Counter, ("model", "result"), "vectors had again from the log: equal, or why not"),

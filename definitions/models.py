@@ -27,6 +27,9 @@ from definitions.times import time_zone
 from definitions.values import ValueType, parse_span, shown
 
 DEFAULT_TIMEOUT = "1s"
+MOST_SEGMENTS = 5
+MOST_VALUES = 20
+"""Each value is a slice of its own in every bucket of counts, and a label value of every metric."""
 
 _PARTS = ("features", "label", "route")
 _OWN_NAMES = frozenset({"definition"})
@@ -38,6 +41,7 @@ class ModelOptions(TypedDict, total=False):
     fresh_within: str
     owner: str
     pins: type[Features] | tuple[type[Features], ...]
+    segments: Mapping[str, Sequence[str]]
     timeout: str
     tz: str
 
@@ -54,8 +58,9 @@ class Model:
     Class keywords: ``version``; ``owner``; ``fresh_within``, how far the features may be behind the broker's clock
     before an answer is ``degraded`` as ``features_stale`` (default: however far; live ones keep within 2s); ``pins``,
     the classes of views that are read in the version that the features are of, whichever version is put in force
-    (`headrace features switch`); ``timeout``, the budget of a request that names none (default 1s); ``tz``,
-    the time zone in which the days of its health begin (default UTC).
+    (`headrace features switch`); ``segments``, whose scores are measured apart: a mapping from a category of the vector
+    to those of its values that are told, the others together; ``timeout``, the budget of a request that names none
+    (default 1s); ``tz``, the time zone in which the days of its health begin (default UTC).
     The docstring is the description. Attributes: ``features``, the vector in order: features of views, what is
     `request`-ed, what is looked up (`lookup`), and expressions of these that have a name (`named`); ``label``;
     ``route``; and any number of learners under names of the author's choice.
@@ -99,6 +104,7 @@ class Model:
             carried=vector.carried,
             lookups=tuple(vector.lookups.values()),
             pinned=_pinned(declaring, keywords.get("pins", ()), tuple(vector.views.values())),
+            segments=_segments(declaring, keywords.get("segments", {}), tuple(vector.inputs.values())),
         )
         for learner in learners.values():
             _check_weight(declaring, learner, model.inputs)
@@ -120,6 +126,24 @@ def _pinned(declaring: Declaring, pins: object, views: Sequence[ViewDefinition])
             got = f"{each.__name__}, version {each.definition.version} of {each.definition.name}"
             raise declaring.refusal("pins= to name views that the features are of", got)
     return tuple(each.definition.name for each in classes)
+
+
+def _segments(declaring: Declaring, segments: object, inputs: Sequence[Input]) -> dict[str, tuple[str, ...]]:
+    """Return the values that are measured apart, by the category that has them."""
+    if not isinstance(segments, Mapping) or len(segments) > MOST_SEGMENTS:
+        expected = f'segments= to be at most {MOST_SEGMENTS} categories with their values, {{"carrier": ("UA", "AA")}}'
+        raise declaring.refusal(expected, shown(segments))
+    categories = [each.name for each in inputs if each.type is ValueType.CATEGORY]
+    for name, values in segments.items():
+        if name not in categories:
+            expected = (
+                f"segments= to name a category of the vector, {listed(categories) if categories else 'none is there'}"
+            )
+            raise declaring.refusal(expected, shown(name), near(str(name), categories))
+        given = declaring.texts(values, f"segments[{name!r}]")
+        if len(set(given)) < len(given) or not 1 <= len(given) <= MOST_VALUES:
+            raise declaring.refusal(f"segments[{name!r}] to be 1 to {MOST_VALUES} values, each once", shown(given))
+    return {name: tuple(values) for name, values in segments.items()}
 
 
 def _learners(declaring: Declaring, attributes: Mapping[str, object]) -> dict[str, LearnerDefinition]:

@@ -42,6 +42,7 @@ from definitions.learners import ensemble, onnx, open_inference, python, river, 
 from definitions.models import Model
 from definitions.routes import Route
 from definitions.times import asked_at, hour, weekday
+from headrace.searching import search
 
 if TYPE_CHECKING:
     from agents.client import ScoringClient
@@ -85,6 +86,7 @@ __all__ = [
     "ratio",
     "request",
     "river",
+    "search",
     "std",
     "sum",
     "tensorflow_serving",

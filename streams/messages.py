@@ -154,6 +154,10 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     """(outcomes, next, index) is the example's position: learners skip what is at or below their own."""
     is_revision: bool = False
     """The prediction became an example before, with a label that was revised since."""
+    release: str = ""
+    """Digest of the release that scored."""
+    label_at_ms: int | None = None
+    """When the label happened; None where none came within the horizon. Unknown of an older headrace, as None."""
 
 
 class Tick(msgspec.Struct, frozen=True, kw_only=True):

@@ -130,6 +130,8 @@ class ModelDefinition:
     """The views that are read for entities which other values name, each once for the same values."""
     pinned: tuple[str, ...] = ()
     """Names of the views that are read in the version declared here, whichever version is in force."""
+    segments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Input to those of its values whose predictions are measured apart. No part of what the model is."""
 
     @property
     def key(self) -> str:

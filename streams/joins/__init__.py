@@ -77,6 +77,7 @@ class Waiting(msgspec.Struct, array_like=True, frozen=True, gc=False):
     vector: list[Value]
     scores: dict[str, float]
     champion: str
+    release: str = ""
 
 
 class KnownLabel(msgspec.Struct, array_like=True, frozen=True, gc=False):

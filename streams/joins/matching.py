@@ -105,7 +105,9 @@ class Join:
         if is_reused and self._rule.first_only:
             return _DUPLICATE
         changed = self._register(cell, key, expires)
-        asked = Waiting(name, prediction.at_ms, prediction.vector, prediction.scores, prediction.champion)
+        asked = Waiting(
+            name, prediction.at_ms, prediction.vector, prediction.scores, prediction.champion, prediction.release
+        )
         tally.predictions += 1
         tally.pending += 1
         key.waiting = [*key.waiting, asked]
@@ -154,26 +156,28 @@ class Join:
         tally.label_late += len(candidates) - len(matched)
         if not matched or key.label is None:
             return []
-        label = key.label.label
+        label, label_at_ms = key.label.label, key.label.at_ms
         tally.matched += len(matched)
         tally.pending -= len(matched)
         key.emitted = {**key.emitted, **{each.request_id: each.at_ms for each in matched}}
         key.waiting = [each for each in key.waiting if each.request_id not in key.emitted]
         if self._rule.replaces:
             key.learned = [*key.learned, *(Learned(each, label) for each in matched)]
-        return [self._example(each, cell, label, (offset, index)) for index, each in enumerate(matched)]
+        return [self._example(each, cell, label, (offset, index), label_at_ms) for index, each in enumerate(matched)]
 
     def _once_more(
         self, offset: int, cell: str, key: KeyState, what: tuple[Sequence[Waiting], int]
     ) -> Iterable[Example]:
         """Make examples of predictions that are examples already, with the label that replaced theirs."""
         again, made = what
-        label = None if key.label is None else key.label.label
+        label, label_at_ms = (None, None) if key.label is None else (key.label.label, key.label.at_ms)
         names = {each.request_id for each in again}
         key.learned = [Learned(one.asked, label) if one.asked.request_id in names else one for one in key.learned]
         self._state(TALLY, Tally).replaced += len(again)
         return [
-            msgspec.structs.replace(self._example(each, cell, label, (offset, made + index)), is_revision=True)
+            msgspec.structs.replace(
+                self._example(each, cell, label, (offset, made + index), label_at_ms), is_revision=True
+            )
             for index, each in enumerate(again)
         ]
 
@@ -259,7 +263,9 @@ class Join:
         holding = [newest for source, newest in clock.newest_ms.items() if source not in clock.idle]
         return (min(holding) - self._rule.disorder_ms) // self._step_ms if holding else 0
 
-    def _example(self, asked: Waiting, cell: str, label: Value, position: tuple[int, int]) -> Example:
+    def _example(
+        self, asked: Waiting, cell: str, label: Value, position: tuple[int, int], label_at_ms: int | None = None
+    ) -> Example:
         return Example(
             model=self._rule.model,
             label_key=cell.removeprefix(KEY_PREFIX),
@@ -271,6 +277,8 @@ class Join:
             outcomes=self._outcomes,
             next=position[0] + 1,
             index=position[1],
+            release=asked.release,
+            label_at_ms=label_at_ms,
         )
 
     def _state(self, cell: str, kind: type[Kind]) -> Kind:

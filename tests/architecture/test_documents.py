@@ -11,7 +11,7 @@ import pytest
 from headrace.command import COMMANDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "docs/wire-format.md")
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "docs/wire-format.md", "docs/learning.md")
 
 _FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")

@@ -267,3 +267,30 @@ def test_what_a_learner_makes_of_an_example_is_part_of_its_identity() -> None:
     }
 
     assert len(digests) == len(options)
+
+
+WITH_CARRIER = '[OriginTraffic.flights["1h"], hr.request("carrier", str), hr.request("distance", float)]'
+
+
+def test_segments_are_values_of_a_category_and_no_part_of_what_the_model_is() -> None:
+    source = model('version=1, segments={"carrier": ("UA", "AA")}', features=WITH_CARRIER)
+    declared = declare(EVENTS, VIEW, source)["Late"].definition
+
+    assert declared.segments == {"carrier": ("UA", "AA")}
+    assert declared.digest == declare(EVENTS, VIEW, model(features=WITH_CARRIER))["Late"].definition.digest
+
+
+@pytest.mark.parametrize(
+    ("segments", "text"),
+    [
+        ('"carrier"', "expected segments= to be at most 5 categories with their values"),
+        ("{str(each): () for each in range(6)}", "expected segments= to be at most 5 categories"),
+        ('{"carier": ("UA",)}', "expected segments= to name a category of the vector, one of carrier, got 'carier'"),
+        ('{"distance": ("1",)}', "expected segments= to name a category of the vector, one of carrier, got 'distance'"),
+        ('{"carrier": "UA"}', "expected segments['carrier']= to be a tuple of texts, got 'UA'"),
+        ('{"carrier": ("UA", "UA")}', "expected segments['carrier'] to be 1 to 20 values, each once"),
+        ('{"carrier": ()}', "expected segments['carrier'] to be 1 to 20 values, each once"),
+    ],
+)
+def test_segments_that_cannot_be_told_apart_are_refused(segments: str, text: str) -> None:
+    assert text in refusal(model(f"version=1, segments={segments}", features=WITH_CARRIER))

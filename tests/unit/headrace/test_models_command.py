@@ -8,6 +8,8 @@ import pytest
 
 from headrace.command import main
 from headrace.command.models_pending import answer_of, lines_of
+from headrace.command.models_show import search_line, sparkline
+from online_models.searching import Standing
 from streams.joins import Clock, Tally
 from streams.joins.pending import PartitionPending
 from streams.store import Row
@@ -43,3 +45,29 @@ def test_what_is_pending_is_told_with_its_age_and_with_what_does_not_add_up() ->
     assert (answer["oldest_pending_ms"], answer["reconciles"]) == (120_000, False)
     assert [each["reconciles"] for each in answer["partitions"]] == [True, False]
     assert answer["partitions"][0]["dropped"] == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ([], ""),
+        ([None], ""),
+        ([1.0, 1.0], "▁▁"),
+        ([0.5, None, 0.7, 0.6], "▁ █▅"),
+    ],
+)
+def test_a_trend_is_a_bar_for_each_bucket(values: list[float | None], line: str) -> None:
+    assert sparkline(values) == line
+
+
+def test_a_search_that_is_over_proposes_its_winner_and_one_that_is_not_says_who_leads() -> None:
+    running = Standing(settings=32, alive=4, leader={"lr": 0.1}, loss=0.4, learned=100, work=800)
+    over = Standing(settings=32, alive=1, leader={"lr": 0.1}, loss=0.4, learned=1_000, work=3_200)
+
+    assert search_line("tuned", running, "offline") == (
+        "tuned: 4 of 32 settings left, lr=0.1 leads; 25% of the work of all 32"
+    )
+    assert search_line("tuned", over, "offline").endswith(
+        "proposed as challenger of offline: `headrace deploy` decides"
+    )
+    assert "challenger" not in search_line("tuned", over, "tuned")
