@@ -49,6 +49,8 @@ TABLE: tuple[tuple[str, _Kind, tuple[str, ...], str], ...] = (
     ("labels_routed_total", Counter, ("model",), "labels copied into the outcomes topic"),
     ("labels_joined_total", Counter, ("model", "outcome"), "matched, timed out, duplicate or revised"),
     ("examples_learned_total", Counter, ("model", "learner"), "examples learned"),
+    ("personal_entities", Gauge, ("model", "learner", "kind"), "entities that a personal model began to learn of"),
+    ("personal_forgetting", Gauge, ("model", "learner", "kind"), "share of its evidence that an entity forgets a time"),
     ("snapshots_total", Counter, ("model", "learner"), "snapshots published"),
     ("drift_psi", Gauge, ("model", "signal"), "PSI of the last complete day against the baseline"),
     ("drift_verdict", Gauge, ("model", "signal", "verdict"), "1 for the verdict in force"),

@@ -58,6 +58,9 @@ class Waiting(msgspec.Struct, array_like=True, frozen=True):
     vector: list[Value]
     scores: dict[str, float]
     champion: str
+    entities: dict[str, str | int] = {}
+    versions: dict[str, str] = {}
+    """Learner to its trained version; kept where there are entities."""
 
 
 class KnownLabel(msgspec.Struct, array_like=True, frozen=True):

@@ -82,7 +82,13 @@ class Join:
             return Step("duplicate", changed=(TALLY,))
         changed = self._register(cell, key, prediction.at_ms)
         asked = Waiting(
-            prediction.request_id, prediction.at_ms, prediction.vector, prediction.scores, prediction.champion
+            prediction.request_id,
+            prediction.at_ms,
+            prediction.vector,
+            prediction.scores,
+            prediction.champion,
+            prediction.entities,
+            {each.learner: each.digest for each in prediction.versions} if prediction.entities else {},
         )
         key.waiting = [*key.waiting, asked]
         return Step("applied", self._match(offset, cell, [asked]), (cell, TALLY, *changed))
@@ -191,6 +197,8 @@ class Join:
             outcomes=self._outcomes,
             next=position[0] + 1,
             index=position[1],
+            entities=asked.entities,
+            versions=asked.versions,
         )
 
     def _state(self, cell: str, kind: type[Kind]) -> Kind:
