@@ -54,7 +54,7 @@ def believe(evidence: Evidence, precisions: Float64s, covariates: Covariates) ->
         parts, unsure = values * means, covariates.squares * variances
         adds, variance = float(np.add.reduce(parts)), float(np.add.reduce(unsure))
         return Belief(means, variances, adds, variance, parts, unsure)
-    covariance: Float64s = np.linalg.inv(_square(evidence.strength, precisions))
+    covariance: NDArray[Any] = np.linalg.inv(_square(evidence.strength, precisions))
     means = covariance @ pull
     adds, variance = float(values @ means), float(values @ covariance @ values)
     return Belief(means, covariance.diagonal(), adds, variance, np.array([adds]), np.array([variance]))
