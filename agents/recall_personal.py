@@ -106,26 +106,19 @@ class PersonalReader:
             if part.definition.name in turn.line_up
         }
 
-    def _recall(
-        self,
-        part: _Part,
-        requests: Sequence[Request],
-        turn: Turn,
-        cells: Cells,
-    ) -> list[Remembered | None]:
-        population = self._one(cells, (part.fold, POPULATION))
-        known = population if isinstance(population, Population) else part.model.population()
-        digest = _digest(turn.line_up, part) if known.base else known.digest
+    def _recall(self, part: _Part, requests: Sequence[Request], turn: Turn, cells: Cells) -> list[Remembered | None]:
+        field, population = self._population(part, cells)
+        digest = _digest(turn.line_up, part) if population.base else population.digest
         found: list[Remembered | None] = []
         for index, request in enumerate(requests):
             if index in turn.refused:
                 found.append(None)
                 continue
             evidence = [
-                None if name is None else self._evidence(cells, (part.fold, name), part.model, known)
+                None if name is None else self._evidence(cells[part.fold, name].get(field), part.model, population)
                 for name in named(part.definition, self.entities(request))
             ]
-            recalled = part.model.recall(turn.vectors[index], evidence, known, digest)
+            recalled = part.model.recall(turn.vectors[index], evidence, population, digest)
             added = recalled.adds
             if part.model.explore is not None:
                 seed = f"{request.request_id}/{part.definition.name}"
@@ -133,22 +126,21 @@ class PersonalReader:
             found.append(Remembered(part.model, recalled, added))
         return found
 
-    def _evidence(
-        self,
-        cells: Cells,
-        cell: tuple[str, str],
-        model: PersonalModel,
-        population: Population,
-    ) -> Evidence:
-        # Decoded anew for each request: recalling brings it to the version in force.
-        found = self._one(cells, cell)
-        return found if isinstance(found, Evidence) else model.fresh(population)
+    def _population(self, part: _Part, cells: Cells) -> tuple[str, Population]:
+        """Return the partition whose cells count, and the population there.
 
-    def _one(self, cells: Cells, cell: tuple[str, str]) -> object:
-        """Return what a cell holds; examples have one partition, so a second field is of a topic made anew."""
-        held = cells[cell]
-        newest = max(held.values(), key=lambda each: each.position, default=None)
-        return None if newest is None else self._codec.decode(newest.state)
+        Examples have one partition. Where the topic was made anew, what was learned from the old one lies beside it:
+        the one that has newer predictions counts.
+        """
+        held = {field: self._codec.decode(cell.state) for field, cell in cells[part.fold, POPULATION].items()}
+        found = {field: each for field, each in held.items() if isinstance(each, Population)}
+        newest = max(found, key=lambda field: found[field].newest_ms, default="")
+        return newest, found.get(newest) or part.model.population()
+
+    def _evidence(self, cell: Cell | None, model: PersonalModel, population: Population) -> Evidence:
+        # Decoded anew for each request: recalling brings it to the version in force.
+        found = None if cell is None else self._codec.decode(cell.state)
+        return found if isinstance(found, Evidence) else model.fresh(population)
 
 
 def _digest(line_up: LineUp, part: _Part) -> str:
