@@ -70,15 +70,16 @@ class Forgetting(msgspec.Struct, array_like=True):
 class Kind:
     """One kind of entity: how much its entities differ, coefficient by coefficient, and how fast they change.
 
-    An entity whose coefficients have means m and variances v under the prior t shows m^2 / (1 - v / t) of the true t:
-    the prior is the ratio of both sums. They grow when an entity has 1, 2, 4, 8, ... examples, so that the many
-    entities count and not the few big ones.
+    A coefficient of mean m and variance v under the prior t is determined by g = 1 - v / t. Whatever t was, the mean of
+    m^2 - v g over entities is g^2 times the true prior, so the prior is the ratio of both sums: one step of Fisher
+    scoring. They grow when an entity has 1, 2, 4, 8, ... examples, so that the many entities count and not the few big
+    ones.
     """
 
     spread: Float64s
-    """Sum of squared means."""
+    """Sum of m^2 - v g."""
     determined: Float64s
-    """Sum of 1 - v / t: 0 where the prior is all that is known, 1 where it is forgotten."""
+    """Sum of g^2: 0 where the prior is all that is known, 1 where it is forgotten."""
     precisions: Float64s
     """One over the prior, as it is in force."""
     visits: int = 0
@@ -95,8 +96,9 @@ class Kind:
             unit: what the prior is measured in: 1, or the variance of the labels around their scores.
         """
         self.visits += 1
-        self.spread = _FADE * self.spread + means * means / unit
-        self.determined = _FADE * self.determined + (1.0 - variances * self.precisions / unit)
+        determined = 1.0 - variances * self.precisions / unit
+        self.spread = _FADE * self.spread + (means * means - variances * determined) / unit
+        self.determined = _FADE * self.determined + determined * determined
         if self.visits % REFIT_EVERY == 0:
             fitted = np.minimum(LARGEST, np.maximum(SMALLEST, self.spread / self.determined))
             self.precisions = 1.0 / fitted

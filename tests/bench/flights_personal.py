@@ -294,15 +294,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--months", type=int, default=12)
     parser.add_argument("--cache", type=Path)
+    parser.add_argument("--offsets", nargs="*", default=["january", "monthly"], help="offline models to rest on")
+    parser.add_argument("--online", action=argparse.BooleanOptionalAction, default=True)
     given = parser.parse_args()
     began = time.monotonic()
     year = read_year(given.months, given.cache)
     start = year.months.index(2)
     say(f"{len(year):,} labelled flights, {len(year) - start:,} of them count")
-    scores: dict[str, Floats] = {"base": base(year), "online": online(year)}
+    scores: dict[str, Floats] = {"base": base(year)}
+    if given.online:
+        scores["online"] = online(year)
     found: dict[str, object] = {}
-    for name, retrained in (("january", False), ("monthly", True)):
-        offsets, versions = offline(year, retrained=retrained)
+    for name in given.offsets:
+        offsets, versions = offline(year, retrained=name == "monthly")
         scores[name] = offsets
         for suffix, features, prior in VARIANTS[name]:
             say(f"{name}{suffix}")
@@ -327,7 +331,7 @@ def report(year: Year, scores: Mapping[str, Floats], found: Mapping[str, object]
         (name, against)
         for name in lost
         for against in ("january", "monthly", "online")
-        if "own" in name and (name.startswith(against) or against == "online")
+        if against in lost and "own" in name and (name.startswith(against) or against == "online")
     ]
     gains = {f"{name} - {against}": lost[name] - lost[against] for name, against in pairs}
     line["differences"] = {name: [round(one, 5) for one in judge.mean(each)] for name, each in gains.items()}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from definitions.declared import Input, LearnerDefinition
@@ -23,7 +23,7 @@ numbers = st.floats(-3, 3, allow_nan=False, width=32)
 examples = st.lists(
     st.tuples(numbers, numbers, st.floats(0.02, 0.98), st.booleans(), st.integers(0, 1), st.integers(0, 2)),
     min_size=1,
-    max_size=25,
+    max_size=16,
 )
 
 
@@ -83,6 +83,7 @@ def kept(evidence: Sequence[Evidence]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("covariance", ["diagonal", "full"])
+@settings(max_examples=15, deadline=None)
 @given(drawn=examples)
 def test_an_update_is_what_the_oracle_does(
     drawn: list[tuple[float, float, float, bool, int, int]], covariance: str
@@ -103,6 +104,7 @@ def test_an_update_is_what_the_oracle_does(
 
 
 @pytest.mark.parametrize("covariance", ["diagonal", "full"])
+@settings(max_examples=15, deadline=None)
 @given(drawn=examples)
 def test_the_order_of_kinds_does_not_matter(
     drawn: list[tuple[float, float, float, bool, int, int]], covariance: str
@@ -122,6 +124,7 @@ def test_the_order_of_kinds_does_not_matter(
     assert results[0] == results[1]
 
 
+@settings(max_examples=15, deadline=None)
 @given(drawn=examples, cut=st.integers(0, 24))
 def test_cells_that_were_stored_go_on_to_the_bit(
     drawn: list[tuple[float, float, float, bool, int, int]], cut: int
@@ -139,6 +142,7 @@ def test_cells_that_were_stored_go_on_to_the_bit(
     assert run(set()) == run({cut, 7 * cut, MEASURED, MEASURED + cut})
 
 
+@settings(max_examples=15, deadline=None)
 @given(drawn=examples)
 def test_recalling_changes_no_score_that_follows(drawn: list[tuple[float, float, float, bool, int, int]]) -> None:
     model = PersonalModel(learner(), INPUTS)
@@ -154,6 +158,7 @@ def test_recalling_changes_no_score_that_follows(drawn: list[tuple[float, float,
     assert (kept(evidence), population.to_bytes()) == (before, state)
 
 
+@settings(max_examples=15, deadline=None)
 @given(drawn=examples)
 def test_any_value_may_be_missing_and_no_label_makes_a_score_that_is_none(
     drawn: list[tuple[float, float, float, bool, int, int]],
