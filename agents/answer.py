@@ -14,6 +14,7 @@ from functools import partial
 
 from agents.ask_remotes import RemoteAsker
 from agents.read_features import GuardedReads
+from agents.recall_personal import Cells, PersonalReader
 from agents.serve_model import ServedModel, monotonic_ms
 from agents.tell_answers import (
     Answered,
@@ -67,7 +68,8 @@ class ModelAnswers:
         self._remotes = remotes
         self._reader = ModelReader(served.model, views)
         self._lookups = LookupReader(served.model.lookups)
-        self._views = (*(view.name for view in served.model.views), *self._lookups.names)
+        self._personal = PersonalReader(served.model)
+        self._views = (*(view.name for view in served.model.views), *self._lookups.names, *self._personal.names)
         self._layout = VectorLayout.of(served.model)
 
     @property
@@ -137,10 +139,12 @@ class ModelAnswers:
         """Read the features and begin the turn. From here on nothing that is swapped touches these requests."""
         started_ms = monotonic_ms()
         least_ms = min(request.remaining_ms(now_ms) for request in requests)
-        known = self._read(requests, now_ms)
+        known, cells = self._read(requests, now_ms)
         begun_ms = monotonic_ms()
         vectors = [self._layout.vector(each.row) for each in known]
         turn = executor.begin(vectors, self._arms(executor.route, requests))
+        remembered = self._personal.recall(requests, turn, cells)
+        turn.beside = {name: [each.added if each else 0.0 for each in found] for name, found in remembered.items()}
         release = self._served.release
         return OpenTurn(
             executor,
@@ -153,6 +157,8 @@ class ModelAnswers:
             assemble_ms=monotonic_ms() - begun_ms,
             until_ms=started_ms + least_ms,
             fresh_within_ms=self._model.fresh_within_ms,
+            entities=[self._personal.entities(request) for request in requests],
+            remembered=remembered,
         )
 
     def _arms(self, route: RouteDefinition, requests: Sequence[Request]) -> list[Arm]:
@@ -183,22 +189,26 @@ class ModelAnswers:
             answers.append(Answered(request, reply, opened, batch, index))
         return answers
 
-    def _read(self, requests: Sequence[Request], now_ms: int) -> list[Known]:
+    def _read(self, requests: Sequence[Request], now_ms: int) -> tuple[list[Known], Cells | None]:
+        """Return what is known of each request, and the cells of personal learners; None where the store is silent."""
         budget_ms = max(request.remaining_ms(now_ms) for request in requests)
         until_ms = monotonic_ms() + budget_ms
+        wanted = self._personal.cells(requests)
         found = self._reader.read(
             [request.entities for request in requests],
             [request.at_ms for request in requests],
             partial(self._reads.read, budget_ms=budget_ms),
             pointers=self._served.pointers,
+            beside=wanted,
         )
         if found is None:
-            return [_known(request, _NOTHING, (), lost=self._views) for request in requests]
+            return [_known(request, _NOTHING, (), lost=self._views) for request in requests], None
+        cells = dict(zip(wanted, found.beside, strict=True))
         self._served.follow(found.pointers)
         versions = tuple(view.key for view in found.views)
         if self._model.lookups:
-            return self._look_up(requests, found.served, versions, until_ms=until_ms)
-        return [_known(request, each, versions) for request, each in zip(requests, found.served, strict=True)]
+            return self._look_up(requests, found.served, versions, until_ms=until_ms), cells
+        return [_known(request, each, versions) for request, each in zip(requests, found.served, strict=True)], cells
 
     def _look_up(
         self, requests: Sequence[Request], served: Sequence[Served], versions: tuple[str, ...], *, until_ms: float

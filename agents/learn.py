@@ -1,7 +1,8 @@
 """The learning role: routes labels, joins them with predictions, and lets the online learners learn.
 
 Three steps over three kinds of topics, each a function of the log before it: label events to outcomes
-(`agents.route_labels`), outcomes to examples (`agents.join_labels`), examples to snapshots (`agents.learn_examples`).
+(`agents.route_labels`), outcomes to examples (`agents.join_labels`), examples to snapshots (`agents.learn_examples`) or
+to what is known of single entities (`agents.learn_personal`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Protocol
 from agents.context import RoleContext
 from agents.join_labels import LabelJoiner
 from agents.learn_examples import ExampleLearner
+from agents.learn_personal import PersonalLearner
 from agents.route_labels import LabelRouter
 from agents.transport import Assigned, CommitPolicy, StartAt, Subscription
 from definitions.declared import AppDefinition, LabelDefinition, LearnerDefinition, ModelDefinition
@@ -95,11 +97,12 @@ class LearningRole:
         self._openers.setdefault(label.event.topic, []).append(router)
         self._openers.setdefault(topics.outcomes(namespace, model), []).append(joiner)
         for learner in model.learners.values():
-            if learner.kind == ONLINE:
+            if learner.kind == ONLINE or learner.personal is not None:
                 self._openers.setdefault(topics.examples(namespace, model), []).append(self._learner(model, learner))
 
     def _learner(self, model: ModelDefinition, learner: LearnerDefinition) -> _Open:
         async def opener(given: Assigned) -> _Part:
-            return ExampleLearner(model, learner, self._context, given)
+            kind = ExampleLearner if learner.personal is None else PersonalLearner
+            return kind(model, learner, self._context, given)
 
         return opener

@@ -52,6 +52,8 @@ TABLE: tuple[tuple[str, _Kind, tuple[str, ...], str], ...] = (
     ("labels_joined_total", Counter, ("model", "outcome"), "what became of predictions and labels: `Tally`"),
     ("predictions_pending", Gauge, ("model", "partition"), "predictions that wait for their label"),
     ("examples_learned_total", Counter, ("model", "learner"), "examples learned"),
+    ("personal_entities", Gauge, ("model", "learner", "kind"), "entities that a personal model began to learn of"),
+    ("personal_forgetting", Gauge, ("model", "learner", "kind"), "share of its evidence that an entity forgets a time"),
     ("snapshots_total", Counter, ("model", "learner"), "snapshots published"),
     ("learner_lag_records", Gauge, ("model", "learner"), "examples between a learner and the end of their topic"),
     ("learner_paused", Gauge, ("model", "learner"), "1 while a learner is paused by command"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.learn_examples import pointer_name
+from agents.keep_snapshots import pointer_name
 from definitions.declared import ModelDefinition
 from online_models.learners.restoring import ONLINE
 from online_models.searching import Standing, standing_in

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import msgspec
+
+from agents.recall_personal import Remembered
 from definitions.values import Value
 from online_models.executor import Executor, MicroBatch, Scored, TrainedVersion, Turn
 from streams.messages import Prediction, ScoreReply, Timings, Version
@@ -43,6 +46,15 @@ class OpenTurn:
     """When the first of the requests is over, by the monotonic clock."""
     fresh_within_ms: int | None = None
     """How far the features may be behind the broker's clock."""
+    entities: Sequence[Mapping[str, str | int]] = ()
+    """Per request, what personal learners know its entities by."""
+    remembered: Mapping[str, Sequence[Remembered | None]] = field(default_factory=dict)
+    """Personal learner to what it knows of each request's entities."""
+
+    def remembers(self, learner: str | None, index: int) -> Remembered | None:
+        """Return what a learner knows of the entities of a request, None where that is nothing to go by."""
+        found = self.remembered.get(learner or "")
+        return None if found is None else found[index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +71,7 @@ class Answered:
 def reply_to(opened: OpenTurn, index: int, outcome: Scored, versions: list[Version], timings: Timings) -> ScoreReply:
     """Return the reply to the request at a place of the turn. ``versions`` are those behind its outcome."""
     request, known, arm = opened.requests[index], opened.known[index], opened.turn.arm(index)
+    remembered = opened.remembers(outcome.by, index)
     status, reason = _status(known, outcome, is_stale=_is_stale(request, known, opened.fresh_within_ms))
     return ScoreReply(
         request_id=request.request_id,
@@ -72,6 +85,7 @@ def reply_to(opened: OpenTurn, index: int, outcome: Scored, versions: list[Versi
         reason=reason,
         message=outcome.message or None,
         timings=timings,
+        personal=msgspec.UNSET if remembered is None else remembered.told(),
     )
 
 
@@ -122,11 +136,20 @@ def predictions(
             champion=batch.answers[answer.index].by or "",
             status=reply.status,
             arm=arm.learner,
-            propensity=arm.propensity,
+            propensity=arm.propensity * _drawn(opened, batch, answer.index),
             positions={view: dict(reached) for view, reached in known.served.positions.items()},
             features_as_of=known.served.as_of_ms,
             traceparent=request.traceparent,
+            entities=dict(opened.entities[answer.index]),
         )
+
+
+def _drawn(opened: OpenTurn, batch: MicroBatch, index: int) -> float:
+    """Return how probable it was that the answer, if it was drawn, fell as it did for a caller who acts on it."""
+    remembered = opened.remembers(batch.answers[index].by, index)
+    if remembered is None:
+        return 1.0
+    return remembered.propensity(batch.scores_of(index)[remembered.model.offset])
 
 
 def versions(found: Sequence[TrainedVersion]) -> list[Version]:

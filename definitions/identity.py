@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from definitions.declared import (
@@ -72,7 +73,7 @@ def canonical_model(model: ModelDefinition) -> Canonical:
     return {
         "inputs": [_input(model, each) for each in model.inputs],
         "label": None if model.label is None else _label(model.label),
-        "learners": {name: _learner(each) for name, each in model.learners.items()},
+        "learners": {name: learner_identity(each) for name, each in model.learners.items()},
     }
 
 
@@ -139,9 +140,14 @@ def _event(event: EventDefinition, used: set[str]) -> Canonical:
     }
 
 
-def _learner(learner: LearnerDefinition) -> Canonical:
+def learner_identity(learner: LearnerDefinition) -> Canonical:
+    """Return what decides what the learner learns, as plain values."""
     canonical: Canonical = {"kind": learner.kind, "parameters": dict(learner.parameters)}
-    return {**canonical, "members": dict(learner.members)} if learner.members else canonical
+    if learner.members:
+        canonical["members"] = dict(learner.members)
+    if learner.personal is not None:
+        canonical["personal"] = asdict(learner.personal)
+    return canonical
 
 
 def _input(model: ModelDefinition, each: Input) -> Canonical:

@@ -1,7 +1,8 @@
 """The algorithms that authors name in a model: ``hr.river(...)``, ``hr.xgboost(...)`` and the other kinds of learners.
 
 Some are learned here (``river``, ``xgboost``), some are brought along (``onnx``, ``python``), some are elsewhere
-(``open_inference``, ``tensorflow_serving``), and an ``ensemble`` combines the scores of others.
+(``open_inference``, ``tensorflow_serving``), an ``ensemble`` combines the scores of others, and a ``personal`` one
+(`definitions.personal`) adds to another's what is particular to an entity.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ XGBOOST = "xgboost"
 PYTHON = "python"
 ONNX = "onnx"
 ENSEMBLE = "ensemble"
+PERSONAL = "personal"
 OPEN_INFERENCE = "open_inference"
 TENSORFLOW_SERVING = "tensorflow_serving"
 REMOTE = frozenset({OPEN_INFERENCE, TENSORFLOW_SERVING})
@@ -64,6 +66,7 @@ class Learner:
             members=given.members,
             place=given.place,
             patience_ms=given.patience_ms,
+            personal=given.personal,
         )
 
 
@@ -125,7 +128,7 @@ def python(function: Callable[..., object], *, on: str = ROWS) -> Learner:
     except Untold as untold:
         mend = "bring models as hr.onnx(…), and read plain values, functions and modules"
         raise declaring.refusal("a function that reads what a digest can tell", str(untold), mend) from untold
-    parameters: dict[str, Scalar] = {"code": digest, "on": _one_of(declaring, "on", on, (ROWS, COLUMNS))}
+    parameters: dict[str, Scalar] = {"code": digest, "on": one_of(declaring, "on", on, (ROWS, COLUMNS))}
     return Learner(LearnerDefinition("", PYTHON, parameters=parameters, function=function))
 
 
@@ -156,9 +159,9 @@ def ensemble(*members: str, weights: Sequence[float] = (), by: str = MEAN) -> Le
     if len(set(members)) < len(members):
         raise declaring.refusal("each learner once", shown(list(members)))
     given = tuple(weights) or (1.0,) * len(members)
-    if len(given) != len(members) or not all(_is_number(each) and each > 0 for each in given):
+    if len(given) != len(members) or not all(is_number(each) and each > 0 for each in given):
         raise declaring.refusal(f"weights= to be {len(members)} numbers above 0", shown(list(given)))
-    parameters: dict[str, Scalar] = {"by": _one_of(declaring, "by", by, (MEAN, LOGIT))}
+    parameters: dict[str, Scalar] = {"by": one_of(declaring, "by", by, (MEAN, LOGIT))}
     shares = {name: float(weight) for name, weight in zip(members, given, strict=True)}
     return Learner(LearnerDefinition("", ENSEMBLE, parameters=parameters, members=shares))
 
@@ -219,7 +222,7 @@ def _weights(declaring: Declaring, balance: str | Mapping[bool, float]) -> dict[
     if balance == "":
         return {}
     if isinstance(balance, Mapping):
-        if set(balance) == {True, False} and all(_is_number(each) and each > 0 for each in balance.values()):
+        if set(balance) == {True, False} and all(is_number(each) and each > 0 for each in balance.values()):
             return {WEIGHT_FALSE: float(balance[False]), WEIGHT_TRUE: float(balance[True])}
     elif balance == BALANCED:
         return {BALANCE: BALANCED}
@@ -230,13 +233,13 @@ def _weights(declaring: Declaring, balance: str | Mapping[bool, float]) -> dict[
 def _remote(declaring: Declaring, model: str, version: str, missing: float, on: str) -> Mapping[str, Scalar]:
     if not declaring.text(model, "model"):
         raise declaring.refusal("model= to name a model of the server", shown(model))
-    if not _is_number(missing):
+    if not is_number(missing):
         raise declaring.refusal("missing= to be the number that stands for no value", shown(missing))
     return {
         "model": model,
         "version": declaring.text(version, "version"),
         "missing": float(missing),
-        "on": _one_of(declaring, "on", on, (MATRIX, COLUMNS)),
+        "on": one_of(declaring, "on", on, (MATRIX, COLUMNS)),
     }
 
 
@@ -247,11 +250,13 @@ def _placed(declaring: Declaring, kind: str, url: str, parameters: Mapping[str, 
     return Learner(LearnerDefinition("", kind, parameters=parameters, place=url.rstrip("/"), patience_ms=patience_ms))
 
 
-def _one_of(declaring: Declaring, keyword_name: str, value: str, known: Sequence[str]) -> str:
+def one_of(declaring: Declaring, keyword_name: str, value: str, known: Sequence[str]) -> str:
+    """Return a keyword's value if it is a known one, or refuse it."""
     if value not in known:
         raise declaring.refusal(f"{keyword_name}= to be {listed(known)}", shown(value))
     return value
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Return whether an author gave a finite number. A bool is none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

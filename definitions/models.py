@@ -21,6 +21,7 @@ from definitions.identity import model_digest
 from definitions.inputs import Vector
 from definitions.labels import Label
 from definitions.learners import CONSTANT, RIVER, WEIGHT, Learner
+from definitions.personal import check_personal
 from definitions.routes import Route, misrouted
 from definitions.terms import Term
 from definitions.times import time_zone
@@ -86,7 +87,7 @@ class Model:
         declaring.keywords(keywords, ModelKeywords.__required_keys__, ModelKeywords.__optional_keys__)
         attributes = {name: value for name, value in vars(cls).items() if not name.startswith("_")}
         vector = Vector.of(declaring, attributes.get("features"))
-        learners = _learners(declaring, attributes)
+        learners = _learners(declaring, attributes, vector)
         model = ModelDefinition(
             name=declaring.name(snake_case(cls.__name__)),
             version=declaring.count(keywords["version"], "version"),
@@ -146,7 +147,7 @@ def _segments(declaring: Declaring, segments: object, inputs: Sequence[Input]) -
     return {name: tuple(values) for name, values in segments.items()}
 
 
-def _learners(declaring: Declaring, attributes: Mapping[str, object]) -> dict[str, LearnerDefinition]:
+def _learners(declaring: Declaring, attributes: Mapping[str, object], vector: Vector) -> dict[str, LearnerDefinition]:
     learners: dict[str, LearnerDefinition] = {}
     wheres: dict[str, str] = {}
     for name, value in attributes.items():
@@ -164,18 +165,20 @@ def _learners(declaring: Declaring, attributes: Mapping[str, object]) -> dict[st
         raise declaring.refusal("at least one learner", "none", "write online = hr.river(…) or offline = hr.xgboost(…)")
     for learner in learners.values():
         _check_members(declaring, learner, learners, wheres[learner.name])
+        check_personal(declaring, learner, vector, wheres[learner.name])
     return learners
 
 
 def _check_members(
     declaring: Declaring, ensemble: LearnerDefinition, learners: Mapping[str, LearnerDefinition], where: str
 ) -> None:
-    """Refuse an ensemble of learners that are not there, or that are ensembles themselves."""
+    """Refuse learners that rest on others which are not there, or which rest on others themselves."""
     single = [name for name, each in learners.items() if not each.members]
+    verb = "combine" if ensemble.personal is None else "rest on"
     for name in ensemble.members:
         if name not in single:
             raise declaring.refusal(
-                f"{ensemble.name} to combine {listed(single)}", repr(name), near(name, single), where=where
+                f"{ensemble.name} to {verb} {listed(single)}", repr(name), near(name, single), where=where
             )
 
 

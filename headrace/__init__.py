@@ -40,6 +40,7 @@ from definitions.inputs import lookup, named, request
 from definitions.labels import Label
 from definitions.learners import ensemble, onnx, open_inference, python, river, tensorflow_serving, xgboost
 from definitions.models import Model
+from definitions.personal import personal
 from definitions.routes import Route
 from definitions.times import asked_at, hour, weekday
 from headrace.searching import search
@@ -80,6 +81,7 @@ __all__ = [
     "named",
     "onnx",
     "open_inference",
+    "personal",
     "predicted",
     "python",
     "quantile",

@@ -92,6 +92,8 @@ class Turn:
     roles: dict[str, str] = field(default_factory=dict)
     """Learner that scored to the role in which it was first asked."""
     failures: list[Failure] = field(default_factory=list)
+    beside: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Personal learner to what is added to its offset, vector by vector. Given before anything is scored."""
     _tried: dict[str, set[int]] = field(default_factory=dict)
     _failed: dict[str, Failure] = field(default_factory=dict)
 
@@ -229,6 +231,8 @@ class Turn:
 
         def combined(some: Sequence[int]) -> list[float]:
             scores = [[column[each] or 0.0 for each in some] for column in columns]
+            if combiner.name in self.beside:
+                scores.append([self.beside[combiner.name][each] for each in some])
             return combiner.combine([self.vectors[each] for each in some], scores)
 
         self._attempt(combiner.name, role, [each for each in places if each not in left], combined)

@@ -55,6 +55,19 @@ class RankedCandidate(msgspec.Struct, frozen=True, gc=False):
     score: float | None
 
 
+class Personal(msgspec.Struct, frozen=True, kw_only=True):
+    """What a personal model knows of the entities of a request, beside the score."""
+
+    adds: float
+    """What the entities add to the offset: in log-odds, or in the label's unit where it is a number."""
+    deviation: float
+    """The standard deviation of what they add: large where little is known."""
+    known: dict[str, int]
+    """Kind of entity to how many examples of the one asked about were learned."""
+    drawn: bool = False
+    """The score was drawn from what is believed (Thompson sampling)."""
+
+
 class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):
     """The one terminal answer to a request. ``request_id`` is the request's position, ``topic/partition@offset``."""
 
@@ -79,6 +92,8 @@ class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):
     timings: Timings = Timings()
     candidates: list[RankedCandidate] | msgspec.UnsetType = msgspec.UNSET
     """A graph's answer, in order. Left out where it is a model's."""
+    personal: Personal | msgspec.UnsetType = msgspec.UNSET
+    """How sure the answer is of the entities asked about. Left out where no personal model answered."""
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag="prediction", tag_field="kind"):
@@ -100,7 +115,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag="prediction", ta
     arm: str = ""
     """The learner that was to answer; ``champion`` names the one that did."""
     propensity: float = 1.0
-    """How probable it was that the route gave the request to this arm."""
+    """How probable it was that the route gave the request to this arm; where the answer was drawn, times how probable a
+    draw was on its side of the score from which callers act."""
     positions: dict[str, dict[str, int]]
     """View key to (partition field to the next offset that the cell read contained).
 
@@ -110,6 +126,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag="prediction", ta
     features_as_of: int | None
     traceparent: str | None = None
     """The trace that the request belongs to (W3C Trace Context), None where its header names none."""
+    entities: dict[str, str | int] = {}
+    """What personal models know the request's entities by. Empty where the model has none."""
 
 
 class LabelSeen(msgspec.Struct, frozen=True, kw_only=True, tag="label", tag_field="kind"):
@@ -158,6 +176,11 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     """Digest of the release that scored."""
     label_at_ms: int | None = None
     """When the label happened; None where none came within the horizon. Unknown of an older headrace, as None."""
+    entities: dict[str, str | int] = {}
+    """As the prediction says."""
+    versions: dict[str, str] = {}
+    """Learner to the digest (12 hex digits) of the trained version that gave its score; empty without personal models.
+    """
 
 
 class Tick(msgspec.Struct, frozen=True, kw_only=True):

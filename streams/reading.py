@@ -168,8 +168,16 @@ class FeatureReader:
         self._readers = tuple(ViewReader(view) for view in views)
         self._opened: Opened | None = None
 
-    def question(self, asked: Sequence[Asked], *, pointers: Sequence[str] = ()) -> FeatureQuestion:
-        """Return what to ask the store, in one round trip, for one request per entry of ``asked``."""
+    def question(
+        self, asked: Sequence[Asked], *, pointers: Sequence[str] = (), beside: Sequence[tuple[str, str]] = ()
+    ) -> FeatureQuestion:
+        """Return what to ask the store, in one round trip, for one request per entry of ``asked``.
+
+        Args:
+            asked: the entities of each.
+            pointers: names of what else is wanted.
+            beside: (fold, entity key) pairs whose cells are wanted too, behind those of the features.
+        """
         cells: dict[tuple[str, str], int] = {}
         places = [
             [
@@ -179,7 +187,8 @@ class FeatureReader:
             ]
             for each in asked
         ]
-        return FeatureQuestion(folds=folds_of(self._readers), cells=list(cells), pointers=pointers, places=places)
+        wanted = [*cells, *beside]
+        return FeatureQuestion(folds=folds_of(self._readers), cells=wanted, pointers=pointers, places=places)
 
     def serve(self, question: FeatureQuestion, answer: Answer, index: int, as_of_ms: int) -> Served:
         """Return the features of request ``index`` as of ``as_of_ms``. Cost: 10-20 us per view, and up with tiles."""

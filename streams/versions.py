@@ -18,7 +18,7 @@ from typing import Protocol
 
 from definitions.declared import AppDefinition, ModelDefinition, ViewDefinition
 from streams.reading import Asked, FeatureReader, Served
-from streams.store import Answer, OnlineStore, Pointer, Question, Row
+from streams.store import Answer, Cell, OnlineStore, Pointer, Question, Row
 
 NEAR_RECORDS = 50_000
 """How far a view's row may be behind the intake's for a worker to take it up, re-reading so much. More than one batch
@@ -127,6 +127,8 @@ class Found:
     """What else was asked for in the same round trip."""
     views: Sequence[ViewDefinition]
     """The versions that were read."""
+    beside: Sequence[Mapping[str, Cell]] = ()
+    """The cells that were asked for beside the features."""
 
 
 class ViewsInForce:
@@ -176,6 +178,7 @@ class ModelReader:
         read: Callable[[Question], Answer | None],
         *,
         pointers: Sequence[str] = (),
+        beside: Sequence[tuple[str, str]] = (),
     ) -> Found | None:
         """Return the features of each request at its own time; None where the store did not answer.
 
@@ -184,20 +187,22 @@ class ModelReader:
             at_ms: the time of each.
             read: asks the store, called once, and once more where a version was put in force since the last read.
             pointers: names of what else is wanted.
+            beside: (fold, entity key) pairs whose cells are wanted too.
         """
         in_force = self._in_force
         own = len(in_force.pointers)
         names = (*in_force.pointers, *pointers)
-        question = self._reader.question(asked, pointers=names)
+        question = self._reader.question(asked, pointers=names, beside=beside)
         answer = read(question)
         if answer is not None and in_force.follow(answer.pointers[:own]):
-            question = self._reader.question(asked, pointers=names)
+            question = self._reader.question(asked, pointers=names, beside=beside)
             answer = read(question)
         if answer is None:
             return None
         reader = self._reader
         served = [reader.serve(question, answer, index, at) for index, at in enumerate(at_ms)]
-        return Found(served, answer.pointers[own:], in_force.views)
+        cells = answer.cells[len(answer.cells) - len(beside) :]
+        return Found(served, answer.pointers[own:], in_force.views, cells)
 
     @property
     def _reader(self) -> FeatureReader:

@@ -19,6 +19,7 @@ from definitions.declared import (
     LabelDefinition,
     LearnerDefinition,
     ModelDefinition,
+    PersonalDefinition,
     RouteDefinition,
     Source,
     ViewDefinition,
@@ -254,6 +255,12 @@ def river_learner(name: str = "online", factory: Callable[[], object] = object) 
 def xgboost_learner(name: str = "offline", parameters: Mapping[str, Value] | None = None) -> LearnerDefinition:
     """Return a learner of kind ``xgboost``."""
     return LearnerDefinition(name, "xgboost", parameters=parameters or {"objective": "binary:logistic"})
+
+
+def personal_learner(name: str = "own", of: str = "offline", **changes: Any) -> LearnerDefinition:
+    """Return a learner of kind ``personal`` by carrier and by route, with a coefficient for the distance."""
+    given: dict[str, Any] = {"by": (("carrier",), ("origin", "dest")), "features": ("distance",)}
+    return LearnerDefinition(name, "personal", members={of: 1.0}, personal=PersonalDefinition(**(given | changes)))
 
 
 def model_definition(

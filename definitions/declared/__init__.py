@@ -23,6 +23,7 @@ from definitions.declared.models import (
     LearnerDefinition,
     Lookup,
     ModelDefinition,
+    PersonalDefinition,
     RouteDefinition,
 )
 from definitions.declared.views import Aggregate, Feature, Source, ViewDefinition, Window
@@ -42,6 +43,7 @@ __all__ = [
     "LearnerDefinition",
     "Lookup",
     "ModelDefinition",
+    "PersonalDefinition",
     "Predicted",
     "Rekeyed",
     "RouteDefinition",

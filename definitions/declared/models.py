@@ -70,6 +70,29 @@ class LabelDefinition:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonalDefinition:
+    """What a learner keeps of each entity beside another learner's score: see `definitions.personal`."""
+
+    by: tuple[tuple[str, ...], ...]
+    """The kinds of entities: per kind the names of what names one, entities of the request or request inputs."""
+    features: tuple[str, ...] = ()
+    """The inputs that have a coefficient per entity, beside the intercept."""
+    outcome: str = "logistic"
+    covariance: str = "diagonal"
+    prior: float | None = None
+    """Variance of a coefficient among entities; None: fitted to the population."""
+    forgetting: bool = True
+    rebase: str = "keep"
+    explore: float | None = None
+    """The score from which callers act, where answers are drawn; None: answers are not drawn."""
+
+    @property
+    def named_by(self) -> tuple[str, ...]:
+        """Everything that names entities, each once."""
+        return tuple(dict.fromkeys(name for kind in self.by for name in kind))
+
+
+@dataclass(frozen=True, slots=True)
 class LearnerDefinition:
     """An algorithm named in a model, of one of the kinds in `definitions.learners`."""
 
@@ -81,11 +104,13 @@ class LearnerDefinition:
     function: Callable[..., object] | None = field(default=None, compare=False)
     """Gives the scores: ``python``. Its code's digest is among the parameters."""
     members: Mapping[str, float] = field(default_factory=dict)
-    """The learners whose scores are combined, each with its weight: ``ensemble``."""
+    """The learners whose scores are combined, each with its weight: ``ensemble``; the offset: ``personal``."""
     place: str = field(default="", compare=False)
     """Where it is found, a path or a URL. No part of its identity: what is found there is."""
     patience_ms: int = field(default=0, compare=False)
     """How long a remote learner is waited for at most."""
+    personal: PersonalDefinition | None = None
+    """What is kept of each entity: ``personal``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +177,11 @@ class ModelDefinition:
     def requests(self) -> tuple[Input, ...]:
         """What a request has to carry under ``inputs``."""
         return (*(each for each in self.inputs if each.is_request), *self.carried)
+
+    @property
+    def personal(self) -> tuple[LearnerDefinition, ...]:
+        """The learners that keep coefficients per entity."""
+        return tuple(each for each in self.learners.values() if each.personal is not None)
 
     @property
     def all_views(self) -> tuple[ViewDefinition, ...]:

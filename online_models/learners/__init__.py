@@ -74,7 +74,8 @@ class Combiner(Protocol):
 
         Args:
             vectors: checked ones.
-            scores: of each member, in the order of `members`, one per vector.
+            scores: of each member, in the order of `members`, one per vector; behind them what the turn was told to
+                add to this learner's scores, if anything (`online_models.turns.Turn.beside`).
 
         Raises:
             LearnerUnusable: a score that cannot be combined.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 
 from definitions.declared import LearnerDefinition
 from online_models.errors import ArtefactRefused
@@ -20,6 +21,7 @@ def describe(definition: LearnerDefinition) -> bytes:
         "kind": definition.kind,
         "parameters": dict(definition.parameters),
         "members": dict(definition.members),
+        **({} if definition.personal is None else {"personal": asdict(definition.personal)}),
     }
     return json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 

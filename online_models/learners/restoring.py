@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from definitions.declared import LearnerDefinition
 from definitions.encoder import Encoder
-from definitions.learners import ENSEMBLE, ONNX, OPEN_INFERENCE, PYTHON, RIVER, TENSORFLOW_SERVING, XGBOOST
+from definitions.learners import ENSEMBLE, ONNX, OPEN_INFERENCE, PERSONAL, PYTHON, RIVER, TENSORFLOW_SERVING, XGBOOST
 from online_models.errors import LearnerUnusable
 from online_models.learners import Combiner, Cut, OnlineLearner, Remote, Scorer
 from online_models.learners.combining import Combined, Ensemble
 from online_models.learners.onnx import OnnxScorer
+from online_models.learners.personal import PersonalCombiner
 from online_models.learners.python import PythonScorer
 from online_models.learners.remote.open_inference import OpenInference
 from online_models.learners.remote.tensorflow_serving import TensorFlowServing
@@ -109,6 +110,8 @@ def restore_all(
         definition, data = learners[name], fetch(name)
         if definition.kind == ENSEMBLE:
             combiners[name] = Ensemble(definition, data=data, digest=digest)
+        elif definition.kind == PERSONAL:
+            combiners[name] = PersonalCombiner(definition, encoder, data=data, digest=digest)
         elif definition.kind == OPEN_INFERENCE:
             remotes[name] = OpenInference(definition, encoder, data=data, digest=digest)
         elif definition.kind == TENSORFLOW_SERVING:

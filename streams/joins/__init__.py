@@ -18,6 +18,7 @@ import msgspec
 
 from definitions.declared import LabelDefinition
 from definitions.values import Value
+from streams.messages import Prediction
 
 STEPS_A_HORIZON = 96
 """The horizon is passed in steps of ``within / 96``: 15 minutes of a day."""
@@ -78,6 +79,23 @@ class Waiting(msgspec.Struct, array_like=True, frozen=True, gc=False):
     scores: dict[str, float]
     champion: str
     release: str = ""
+    entities: dict[str, str | int] = {}
+    versions: dict[str, str] = {}
+    """Learner to its trained version; kept where there are entities."""
+
+    @classmethod
+    def of(cls, prediction: Prediction) -> Waiting:
+        """Return what is kept of a prediction."""
+        return cls(
+            prediction.request_id,
+            prediction.at_ms,
+            prediction.vector,
+            prediction.scores,
+            prediction.champion,
+            prediction.release,
+            prediction.entities,
+            {each.learner: each.digest for each in prediction.versions} if prediction.entities else {},
+        )
 
 
 class KnownLabel(msgspec.Struct, array_like=True, frozen=True, gc=False):

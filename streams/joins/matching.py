@@ -105,9 +105,7 @@ class Join:
         if is_reused and self._rule.first_only:
             return _DUPLICATE
         changed = self._register(cell, key, expires)
-        asked = Waiting(
-            name, prediction.at_ms, prediction.vector, prediction.scores, prediction.champion, prediction.release
-        )
+        asked = Waiting.of(prediction)
         tally.predictions += 1
         tally.pending += 1
         key.waiting = [*key.waiting, asked]
@@ -174,12 +172,8 @@ class Join:
         names = {each.request_id for each in again}
         key.learned = [Learned(one.asked, label) if one.asked.request_id in names else one for one in key.learned]
         self._state(TALLY, Tally).replaced += len(again)
-        return [
-            msgspec.structs.replace(
-                self._example(each, cell, label, (offset, made + index), label_at_ms), is_revision=True
-            )
-            for index, each in enumerate(again)
-        ]
+        made_of = [self._example(each, cell, label, (offset, made + at), label_at_ms) for at, each in enumerate(again)]
+        return [msgspec.structs.replace(each, is_revision=True) for each in made_of]
 
     def _progress(self, offset: int, progress: Progress) -> Iterator[Step]:
         clock = self._state(CLOCK, Clock)
@@ -279,6 +273,8 @@ class Join:
             index=position[1],
             release=asked.release,
             label_at_ms=label_at_ms,
+            entities=asked.entities,
+            versions=asked.versions,
         )
 
     def _state(self, cell: str, kind: type[Kind]) -> Kind:
