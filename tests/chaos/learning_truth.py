@@ -81,6 +81,8 @@ class PlainJoin:
         self._label = label
         self._index = index
         self._keys: dict[str, _Key] = defaultdict(_Key)
+        self._open: set[str] = set()
+        """Keys that wait: a progress record looks at no other."""
         self._newest: dict[str, int] = {}
         self._idle: set[str] = set()
         self._passed = 0
@@ -103,6 +105,7 @@ class PlainJoin:
                 return False
             key.asked.add(record["request_id"])
             key.waiting.append(record)
+            self._open.add(record["label_key"])
             return True
         source, _, at = record["source"].rpartition("@")
         if int(at) <= key.sources.get(source, -1):
@@ -119,6 +122,8 @@ class PlainJoin:
 
     def _end(self, name: str, due: Sequence[dict[str, Any]], label: object) -> None:
         self._keys[name].waiting = [each for each in self._keys[name].waiting if each not in due]
+        if not self._keys[name].waiting:
+            self._open.discard(name)
         for each in due:
             self.found[self._index, name, each["at_ms"], json.dumps(each["vector"]), json.dumps(label)] += 1
 
@@ -129,9 +134,11 @@ class PlainJoin:
         holding = [newest for each, newest in self._newest.items() if each not in self._idle]
         if len(self._newest) == record["partitions"] and holding:
             behind = (min(holding) - self._label.event.disorder_ms) // self._step_ms
-            self._passed = max(self._passed, behind)
-        for name, key in self._keys.items():
-            over = [each for each in key.waiting if self._is_over(each)]
+            if behind <= self._passed:
+                return
+            self._passed = behind
+        for name in list(self._open):
+            over = [each for each in self._keys[name].waiting if self._is_over(each)]
             if over and self._label.otherwise is not None:
                 self._end(name, over, self._label.otherwise)
 
