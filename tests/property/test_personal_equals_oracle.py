@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,8 +28,8 @@ examples = st.lists(
 )
 
 
-def learner(**changes: object) -> LearnerDefinition:
-    given: dict[str, object] = {"by": BY, "features": ("distance", "delay"), "prior": PRIOR, "forgetting": False}
+def learner(**changes: Any) -> LearnerDefinition:
+    given: dict[str, Any] = {"by": BY, "features": ("distance", "delay"), "prior": PRIOR, "forgetting": False}
     return personal_learner(**(given | changes))
 
 
