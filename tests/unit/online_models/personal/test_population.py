@@ -190,7 +190,7 @@ def test_sampling_finds_the_best_of_ten_arms() -> None:
     for world in range(4):
         chance = random.Random(world)
         rates = [chance.uniform(0.1, 0.6) for _ in range(10)]
-        model = PersonalModel(personal_learner(by=BY, features=(), forgetting=False), DISTANCE)
+        model = PersonalModel(personal_learner(by=BY, features=(), prior=1.0, forgetting=False), DISTANCE)
         population = model.population()
         evidence = [model.fresh(population) for _ in rates]
         beta = [[1, 1] for _ in rates]
