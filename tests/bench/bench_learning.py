@@ -26,6 +26,7 @@ from streams.store.redis import RedisStore
 from tests.bench.card_features import until
 from tests.bench.learned_project import LEARNER, Asked, Learned, learned_project
 from tests.bench.local_kafka import local_kafka, local_redis, say
+from tests.bench.personal_update import update_costs
 from tests.bench.processes import cpu_s, peak_rss_mb
 from tests.bench.serving_labels import measure_serving
 from tests.canonical import digest_of
@@ -149,11 +150,6 @@ def profiled(kafka: str, redis_url: str, count: int, profile: Path) -> None:
     say(f"under the profiler: {found.per_s:,.0f}/s; python -m pstats {profile}")
 
 
-def personal_update_us() -> float | None:
-    """Return what ``make bench-personal`` measures, None where there are no personal models."""
-    return None
-
-
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -173,7 +169,7 @@ def main() -> None:
         if asked.labels:
             with learned_project(f"serve-{uuid.uuid4().hex[:8]}", kafka=kafka, redis_url=redis_url) as made:
                 result |= measure_serving(made, labels=asked.labels)
-    result |= {"personal_update_us": personal_update_us()}
+    result |= {"personal_update_us": update_costs()["update_us"]}
     sys.stdout.write(json.dumps(result) + "\n")
 
 

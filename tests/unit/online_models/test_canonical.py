@@ -139,8 +139,8 @@ def test_a_distribution_without_a_seed_is_saved_without_its_generator() -> None:
 def test_another_hash_seed_gives_the_same_digests() -> None:
     """Sets and texts are in another order in another process.
 
-    Only fresh ones are compared: River's trees have a depth limit that they take from the interpreter's recursion limit,
-    and tools that ran in this one may have raised it.
+    Only fresh ones are compared: River's trees take their depth limit from the interpreter's recursion limit, and tools
+    that ran in this one may have raised it.
     """
     program = (
         "from tests.unit.online_models.test_canonical import *\n"
