@@ -74,8 +74,8 @@ JOINS = [
         ("labels that came late are not counted", "tally.label_late += len(candidates) - len(matched)", "pass"),
         (
             "examples at one index",
-            "(offset, index)) for index, each in enumerate(matched)",
-            "(offset, 0)) for index, each in enumerate(matched)",
+            "(offset, index), label_at_ms) for index, each in enumerate(matched)",
+            "(offset, 0), label_at_ms) for index, each in enumerate(matched)",
         ),
         ("nothing is replaced", "if again:", "if False:"),
         ("replaced though it says the same", "if each.label != seen.label and", "if"),
@@ -89,8 +89,8 @@ JOINS = [
         ("a revision is not marked", "is_revision=True", "is_revision=False"),
         (
             "revisions share indexes with matches",
-            "(offset, made + index)), is_revision",
-            "(offset, index)), is_revision",
+            "(offset, made + at), label_at_ms)",
+            "(offset, at), label_at_ms)",
         ),
         ("replaced ones are matched again", ".replaced += len(again)", ".matched += len(again)"),
         ("nobody is cleared", "while (step := self._first_due()) is not None:", "while (step := None) is not None:"),
