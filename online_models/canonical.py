@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import types
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,9 @@ class _Writing:
             self._tag(b"n", f"{type(value).__module__}.{reduced}")
             return
         make, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
+        if isinstance(value, partial):
+            # Its dictionary is there only once somebody has looked at it.
+            state = (*state[:3], state[3] or None)
         self._written.append(b"o")
         self._mapping({} if pairs is None else dict(pairs))
         self._sequence(b"i", () if items is None else tuple(items))

@@ -11,6 +11,7 @@ import hashlib
 import random
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
@@ -97,6 +98,9 @@ class _Walk:
         if isinstance(each, Distribution) and each.seed is None:
             # Nobody seeded its generator, and nobody draws from it: River keeps one for those who ask for samples.
             state = {name: value for name, value in state.items() if name != "_rng"}
+        if isinstance(each, partial):
+            # Its dictionary is there only once somebody has looked at it.
+            state = (*state[:3], state[3] or None)
         yield f"object {type(each).__module__}.{type(each).__qualname__}"
         yield from self.walk(made_by)
         yield from self.walk(args)

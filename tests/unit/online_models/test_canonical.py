@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,13 @@ class Slotted:
 )
 def test_equal_states_have_one_digest(one: object, other: object) -> None:
     assert canonical_digest(one) == canonical_digest(other)
+
+
+def test_a_partial_that_somebody_looked_at_is_the_same() -> None:
+    seen, unseen = partial(int, base=2), partial(int, base=2)
+    assert vars(seen) == {}
+
+    assert canonical_digest(seen) == canonical_digest(unseen)
 
 
 @pytest.mark.parametrize(
