@@ -6,7 +6,7 @@ RUN := .venv/bin/python -m
 EXTRAS := .[codecs,console,gateway,local,demo,onnx]
 READY := .venv/ready
 # Tests that need no server, run side by side; the others share one Kafka and one Redis.
-ALONE := tests/architecture tests/property tests/unit
+ALONE := tests/architecture tests/property tests/unit tests/contracts/test_models.py tests/contracts/test_river_laws.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format format-check lint types bench-echo bench-ingest bench-features bench-reads \

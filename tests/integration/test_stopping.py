@@ -51,7 +51,7 @@ def project_with_a_redis_of_its_own(tmp_path: Path, unique: str, kafka: str, red
 
 def test_sigterm_drains_and_commits_and_a_second_start_goes_on_from_there(project: Project) -> None:
     with project.running(*ROLES) as supervisor:
-        for role, partitions in (("features", 4), ("scoring", 2), ("learning", 5), ("monitoring", 3)):
+        for role, partitions in (("features", 4), ("scoring", 2), ("learning", 5), ("monitoring", 4)):
             project.served(role, partitions)
         project.deploy()
         keys = [f"F{number}" for number in range(REQUESTS)]
