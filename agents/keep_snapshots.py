@@ -20,7 +20,7 @@ from streams.store import OnlineStore, Pointer, Question
 
 HISTORY = "@history"
 PAUSED, LEARNING = "paused", "learning"
-LEAST_PAUSE_MS = 100
+LEAST_PAUSE_MS = 10
 """Snapshots follow each other no faster than that: each of them is loaded by every scoring process."""
 _SPARE = 4
 """At most one part in so many and one of a learner's time goes into publishing."""

@@ -18,7 +18,7 @@ from streams.topics import TopicConfig
 ANSWER_S = 5.0
 """How long a broker may take to answer before the log counts as unavailable."""
 
-LINGER_MS = 20
+LINGER_MS = 5
 """How long a record that nobody waits for waits for company."""
 
 _FLUSH_S = 2.0
@@ -84,7 +84,7 @@ class KafkaLog:
         return self._producer
 
     def unhurried_producer(self) -> KafkaProducer:
-        """Return the process's producer whose records wait up to 20 ms for company; it is made the first time.
+        """Return the process's producer whose records wait up to 5 ms for company; it is made the first time.
 
         Each request to the broker costs it and the client about 0.1 ms of a processor, however little is in it.
         """
