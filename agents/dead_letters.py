@@ -121,7 +121,7 @@ class DeadLetters:
         first_seen_ms = record.timestamp()[1] if replay is None else replay.first_seen_ms
         origin = [] if replay is None else [("dlq.origin", printable(replay.origin))]
         return [
-            *_source("dlq", batch, record),
+            *source_headers("dlq", batch.partition, record),
             ("dlq.topic_id", batch.partition.topic_id.encode()),
             ("dlq.reason", letter.reason.encode()),
             ("dlq.stage", (ADMIT if letter.reason == FUTURE_TIME else DECODE).encode()),
@@ -153,7 +153,7 @@ class DeadOutcomes:
         topic = topics.dead_outcomes(batch.partition.topic)
         copy = _fitting("dlq", record, topics.REQUEST_MAX_BYTES, self._context.artefacts)
         why = [
-            *_source("dlq", batch, record),
+            *source_headers("dlq", batch.partition, record),
             ("dlq.topic_id", batch.partition.topic_id.encode()),
             ("dlq.reason", error.reason.encode()),
             ("dlq.stage", DECODE.encode()),
@@ -182,7 +182,11 @@ class LateRecords:
 
     def _send(self, topic: str, source: Source, batch: RecordBatch, record: Record) -> Awaitable[int]:
         copy = _fitting("late", record, topics.value_room(source.event), self._context.artefacts)
-        why = [*_source("late", batch, record), ("late.view", source.key.encode()), ("late.app", self._app)]
+        why = [
+            *source_headers("late", batch.partition, record),
+            ("late.view", source.key.encode()),
+            ("late.app", self._app),
+        ]
         return self._context.log.producer().produce(
             topic, copy.value, key=copy.key, headers=[*copy.headers, *why, *copy.kept]
         )
@@ -210,10 +214,11 @@ def _records_at(batch: RecordBatch, offsets: Sequence[int]) -> list[Record]:
     return [batch.records[bisect_left(batch.records, offset, key=_offset)] for offset in offsets]
 
 
-def _source(prefix: str, batch: RecordBatch, record: Record) -> list[tuple[str, bytes]]:
+def source_headers(prefix: str, partition: Partition, record: Record) -> list[tuple[str, bytes]]:
+    """Return the headers of a copy that say where the record was, and when the log took it."""
     return [
-        (f"{prefix}.topic", batch.partition.topic.encode()),
-        (f"{prefix}.partition", str(batch.partition.index).encode()),
+        (f"{prefix}.topic", partition.topic.encode()),
+        (f"{prefix}.partition", str(partition.index).encode()),
         (f"{prefix}.offset", str(record.offset()).encode()),
         (f"{prefix}.timestamp", str(record.timestamp()[1]).encode()),
     ]

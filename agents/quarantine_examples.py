@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable
 
 from agents.context import RoleContext
+from agents.dead_letters import source_headers
 from definitions.declared import ModelDefinition
 from definitions.errors import VectorError
 from online_models.errors import LabelRefused, WeightRefused
@@ -59,12 +60,8 @@ class ExampleQuarantine:
             await asyncio.gather(*sent)
 
     def _headers(self, record: Record, reason: str, message: str) -> list[tuple[str, bytes]]:
-        at_ms = str(record.timestamp()[1]).encode()
         return [
-            ("dlq.topic", self._partition.topic.encode()),
-            ("dlq.partition", str(self._partition.index).encode()),
-            ("dlq.offset", str(record.offset()).encode()),
-            ("dlq.timestamp", at_ms),
+            *source_headers("dlq", self._partition, record),
             ("dlq.topic_id", self._partition.topic_id.encode()),
             ("dlq.reason", reason.encode()),
             ("dlq.stage", LEARN.encode()),
@@ -74,6 +71,6 @@ class ExampleQuarantine:
             ("dlq.event", self._model.key.encode()),
             ("dlq.version", self._model.digest.encode()),
             ("dlq.attempts", b"1"),
-            ("dlq.first_seen", at_ms),
+            ("dlq.first_seen", str(record.timestamp()[1]).encode()),
             ("dlq.learner", self._learner.encode()),
         ]

@@ -24,7 +24,7 @@ from headrace.command.options import AsJson, settings_of
 from headrace.command.voice import Voice
 from headrace.errors import ServerMissing, UsageError
 from headrace.servers.substrate import existing
-from headrace.session import Session, load_definitions, open_session
+from headrace.session import Session, open_session
 from streams import topics
 from streams.messages import Deployment, encode
 
@@ -48,8 +48,8 @@ def train_command(
     """Train a model on the published past, write a release, and put it in force."""
     voice = Voice(as_json)
     delay_ms = 0 if delay in {"0", "0ms"} else parse_span(delay, where="--delay")
-    result = asyncio.run(_train(context, model, questions, delay_ms))
-    for line in _lines(result, load_definitions(settings_of(context)).model(model)):
+    result, declared = asyncio.run(_train(context, model, questions, delay_ms))
+    for line in _lines(result, declared.route):
         voice.say(line)
     voice.answer(
         {
@@ -62,7 +62,7 @@ def train_command(
     )
 
 
-async def _train(context: typer.Context, name: str, file: Path, delay_ms: int) -> TrainResult:
+async def _train(context: typer.Context, name: str, file: Path, delay_ms: int) -> tuple[TrainResult, ModelDefinition]:
     settings = settings_of(context)
     substrate = existing(settings, Path.cwd())
     async with open_session(settings, substrate) as session:
@@ -75,7 +75,7 @@ async def _train(context: typer.Context, name: str, file: Path, delay_ms: int) -
                 result = train(model, asked, job, now_ms=session.log.now_ms(), delay_ms=delay_ms, tell=tell)
         except HistoryUnavailable as error:
             raise ServerMissing(str(error)) from error
-        return replace(result, deployment=await _deploy(session, model, result.deployment))
+        return replace(result, deployment=await _deploy(session, model, result.deployment)), model
 
 
 async def _deploy(session: Session, model: ModelDefinition, trained: Deployment) -> Deployment:
@@ -109,17 +109,17 @@ def _questions_of(file: Path, model: ModelDefinition) -> list[Question]:
         raise UsageError(f"cannot read questions: {file}: {error.strerror}") from error
 
 
-def _lines(result: TrainResult, model: ModelDefinition) -> list[str]:
-    """Return the result as people read it."""
+def _lines(result: TrainResult, declared: RouteDefinition) -> list[str]:
+    """Return the result as people read it, beside the author's route."""
     name = result.deployment.model
     lines = [f"{name}: {result.rows} of {result.asked} questions have a label"]
     for learner, measures in result.measures.items():
         shown = ", ".join(f"{measure} {_shown(value)}" for measure, value in measures.items())
         lines.append(f"  {learner}: {shown}")
     lines.append(f"release {result.release[:12]} is in force: {shown_route(result.deployment.route)}")
-    if result.deployment.route != model.route:
-        declared = shown_route(model.route)
-        lines.append(f"the author's route is another: {declared}; `headrace deploy {name}` puts another in force")
+    if result.deployment.route != declared:
+        route = shown_route(declared)
+        lines.append(f"the author's route is another: {route}; `headrace deploy {name}` puts another in force")
     return lines
 
 
