@@ -36,6 +36,9 @@ from streams.store import Question, Row, RowKey, StoredRow
 from streams.sweep import Sweep
 from streams.versions import NEAR_RECORDS, is_near
 
+PATIENCE_MS = 10
+"""How long an event may wait for others: each batch asks the store twice, however short it is."""
+
 RECORDS_A_SWEEP = 100_000
 """How many records are applied at most before a part of the cells is looked through for dead ones."""
 _LOOK_EVERY_MS = 1_000
@@ -119,7 +122,7 @@ class FeaturesRole:
     def subscription(self) -> Subscription:
         """Return every event topic of the app and every copy, from its first record on."""
         group = f"{self._context.namespace}.{self.name}"
-        return Subscription(group, tuple(self._topics), CommitPolicy.AFTER_DURABLE, StartAt.FIRST)
+        return Subscription(group, tuple(self._topics), CommitPolicy.AFTER_DURABLE, StartAt.FIRST, PATIENCE_MS)
 
     async def open(self, given: Assigned) -> int:
         """Read the partition's rows, created where the group has no history; return the least of their positions.

@@ -34,6 +34,9 @@ class _Part(Protocol):
     async def reached_end(self, broker_ms: int) -> None: ...
 
 
+PATIENCE_MS = 10
+"""How long a record may wait for others: each batch asks the store twice, however short it is."""
+
 _Open = Callable[[Assigned], Awaitable[_Part]]
 
 
@@ -57,7 +60,7 @@ class LearningRole:
     def subscription(self) -> Subscription:
         """Return what the role reads: label events, outcomes and examples."""
         group = f"{self._context.namespace}.learning"
-        return Subscription(group, tuple(self._openers), CommitPolicy.AFTER_DURABLE, StartAt.FIRST)
+        return Subscription(group, tuple(self._openers), CommitPolicy.AFTER_DURABLE, StartAt.FIRST, PATIENCE_MS)
 
     async def open(self, given: Assigned) -> int:
         """Open every step that follows the partition; return where the first of them goes on."""

@@ -31,6 +31,9 @@ class _Part(Protocol):
     async def reached_end(self, broker_ms: int) -> None: ...
 
 
+PATIENCE_MS = 20
+"""How long a record may wait for others: each batch asks the store twice, however short it is."""
+
 _Open = Callable[[Assigned], Awaitable[_Part]]
 
 
@@ -56,7 +59,7 @@ class MonitoringRole:
     def subscription(self) -> Subscription:
         """Return what the role reads: every model's outcomes and examples, and the ticks that come of them."""
         group = f"{self._context.namespace}.monitoring"
-        return Subscription(group, tuple(self._openers), CommitPolicy.AFTER_DURABLE, StartAt.FIRST)
+        return Subscription(group, tuple(self._openers), CommitPolicy.AFTER_DURABLE, StartAt.FIRST, PATIENCE_MS)
 
     async def open(self, given: Assigned) -> int:
         """Open every part that follows the partition; return where the first of them goes on."""

@@ -62,6 +62,8 @@ class Subscription:
     topics: tuple[str, ...]
     policy: CommitPolicy
     start: StartAt
+    patience_ms: int = 0
+    """How long a record may wait for others to be applied with; nobody waits while the group is behind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import Message, TopicPartition
 
 from streams.records import Partition, RecordBatch
+
+QUIET_S = 0.02
+"""How long a partition must have stood at its end before that is told."""
+
+_TOLD_APART_S = 0.2
+"""Each telling asks the broker; a partition that a record reaches now and then must not be told after each."""
+
+_END_EVERY_S = 1.0
 
 
 @dataclass(slots=True)
@@ -27,7 +35,9 @@ class Lane:
     moved_s: float = 0.0
     """When it last moved, on the monotonic clock."""
     told_s: float | None = None
-    """When its end was last told; None if it has moved since."""
+    """When its end was last told."""
+    told: int | None = None
+    """The end that was told last."""
 
     def at(self, position: int) -> TopicPartition:
         """Return the partition and a position as the client library names them."""
@@ -36,7 +46,7 @@ class Lane:
     def place(self, position: int, assignment: int) -> None:
         """Go on from another position, under a new assignment number."""
         self.next, self.assignment = position, assignment
-        self.stopped, self.confirmed, self.end, self.told_s = False, False, None, None
+        self.stopped, self.confirmed, self.end, self.told = False, False, None, None
 
     def batch(self, messages: Sequence[Message], now_s: float) -> RecordBatch | None:
         """Return the batch that ``messages`` make, None where they do not begin at ``next`` and must be asked again.
@@ -50,7 +60,7 @@ class Lane:
             return None
         self.confirmed = True
         begin, self.next = self.next, (messages[-1].offset() or 0) + 1
-        self.end, self.told_s, self.moved_s = None, None, now_s
+        self.end, self.moved_s = None, now_s
         return RecordBatch(self.partition, self.assignment, begin, self.next, messages)  # type: ignore[arg-type]
 
     def reach(self, end: int, now_s: float) -> RecordBatch | None:
@@ -59,10 +69,25 @@ class Lane:
         if end > self.next:
             skipped = RecordBatch(self.partition, self.assignment, self.next, end, ())
             self.next = end
-            self.moved_s, self.told_s = now_s, None
+            self.moved_s = now_s
         if end == self.next:
             self.end = end
         return skipped
+
+    def tells_its_end(self, now_s: float) -> bool:
+        """Return whether the end is to be told now: it was reached and nothing came since, or once more each second."""
+        if self.stopped or self.end != self.next or now_s - self.moved_s < QUIET_S:
+            return False
+        apart_s = _END_EVERY_S if self.told == self.end else _TOLD_APART_S
+        return self.told_s is None or now_s - self.told_s >= apart_s
+
+
+def ends_to_tell(lanes: Iterable[Lane], now_s: float) -> list[tuple[Partition, int]]:
+    """Return the ends that are to be told now, and note that they are."""
+    due = [lane for lane in lanes if lane.tells_its_end(now_s)]
+    for lane in due:
+        lane.told, lane.told_s = lane.end, now_s
+    return [(lane.partition, lane.next) for lane in due]
 
 
 def by_partition(messages: Sequence[Message]) -> Iterator[tuple[tuple[str, int], list[Message]]]:

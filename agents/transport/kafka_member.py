@@ -15,7 +15,7 @@ from agents.transport.hand_over import HandOver
 from agents.transport.kafka_admin import KafkaAdmin
 from agents.transport.kafka_moves import Committed
 from agents.transport.kafka_reader import KafkaReader
-from agents.transport.kafka_settings import KafkaSettings
+from agents.transport.kafka_settings import KafkaSettings, pace_of
 from streams.records import Partition, RecordBatch
 
 MOST_QUEUED_BYTES = 32 * 1024 * 1024
@@ -59,7 +59,8 @@ class KafkaMember:
         if protocol == "auto":
             protocol = await self._admin.group_protocol()
         properties = self._settings.of_member(self._subscription, protocol)
-        self._reader = KafkaReader(properties, self._subscription.topics, self._out, self)
+        pace = pace_of(self._subscription)
+        self._reader = KafkaReader(properties, self._subscription.topics, self._out, self, pace)
         self._reader.start()
 
     async def poll(self, timeout_s: float) -> RecordBatch | None:

@@ -14,8 +14,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from agents.transport import Assigned
 from agents.transport.hand_over import HandOver
-from agents.transport.kafka_lanes import Lane, by_partition
+from agents.transport.kafka_lanes import QUIET_S, Lane, by_partition, ends_to_tell
 from agents.transport.kafka_moves import Owner, Stopped, committed_of, given_by
+from agents.transport.kafka_settings import Pace
 from agents.transport.positions import PositionOutsideLog, inside_log, outside_log
 from streams.records import Partition, RecordBatch
 
@@ -23,10 +24,10 @@ MOST_MESSAGES = 2_000
 """How many messages are taken from the client library at once: the longest batch."""
 
 _POLL_S = 0.02
-_COMMIT_EVERY_S = 0.05
 _PAUSE_AFTER_S = 0.5
-_QUIET_S = 0.02
-_END_EVERY_S = 1.0
+_FEW = 256
+"""A poll that brought fewer was not behind: there is time to wait for more."""
+
 _ANSWER_S = 5.0
 _MESSAGE_BYTES = 400
 """What a message costs beside its value."""
@@ -44,16 +45,18 @@ class KafkaReader(threading.Thread):
         topics: what to subscribe to.
         out: takes the batches.
         owner: what the thread asks of the event loop, and waits for.
+        pace: how often it does what need not be done at once.
     """
 
     def __init__(
-        self, properties: Mapping[str, Any], topics: Sequence[str], out: HandOver[RecordBatch], owner: Owner
+        self, properties: Mapping[str, Any], topics: Sequence[str], out: HandOver[RecordBatch], owner: Owner, pace: Pace
     ) -> None:
         super().__init__(name=f"kafka-{properties['group.id']}", daemon=True)
         self._consumer = Consumer(dict(properties))
         self._topics = list(topics)
         self._out = out
         self._owner = owner
+        self._pace = pace
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._seeks: deque[tuple[Partition, int, int] | Partition] = deque()
         self._hints: deque[tuple[Partition, int]] = deque()
@@ -73,7 +76,7 @@ class KafkaReader(threading.Thread):
         self._seeks.append(partition)
 
     def commit(self, partition: Partition, position: int) -> None:
-        """Note the hint; it is sent within 50 ms."""
+        """Note the hint; it is sent within `Pace.commit_s`."""
         self._hints.append((partition, position))
 
     def stop(self, drain_s: float | None) -> None:
@@ -104,11 +107,21 @@ class KafkaReader(threading.Thread):
             return
         message = self._consumer.poll(_POLL_S)
         if message is not None:
-            self._hand([message, *self._consumer.consume(MOST_MESSAGES, 0)])
+            self._hand([message, *self._company()])
         now_s = time.monotonic()
-        if now_s - self._looked_s >= _QUIET_S:
+        if now_s - self._looked_s >= QUIET_S:
             self._looked_s = now_s
-            self._tell_ends(now_s)
+            ends = ends_to_tell(self._lanes.values(), now_s)
+            if ends:
+                self._owner.ended(ends)
+
+    def _company(self) -> list[Message]:
+        """Return what came with a message, and in the patience of the member after it."""
+        found = self._consumer.consume(MOST_MESSAGES, 0)
+        if self._pace.patience_s and len(found) < _FEW:
+            self._stopping.wait(self._pace.patience_s)
+            found += self._consumer.consume(MOST_MESSAGES, 0)
+        return found
 
     # -- batches out
 
@@ -152,20 +165,6 @@ class KafkaReader(threading.Thread):
         elif code not in _GOES_ON:
             logger.warning("kafka: %s", error.str())
 
-    def _tell_ends(self, now_s: float) -> None:
-        due = [
-            lane
-            for lane in self._lanes.values()
-            if lane.end == lane.next
-            and not lane.stopped
-            and now_s - lane.moved_s >= _QUIET_S
-            and (lane.told_s is None or now_s - lane.told_s >= _END_EVERY_S)
-        ]
-        for lane in due:
-            lane.told_s = now_s
-        if due:
-            self._owner.ended([(lane.partition, lane.next) for lane in due])
-
     def _has_room(self) -> bool:
         if self._paused:
             if not self._out.full(0.5):
@@ -203,7 +202,7 @@ class KafkaReader(threading.Thread):
                 self._hold(lane)
             else:
                 self._place(lane, *sought[1:])
-        if time.monotonic() - self._sent_s >= _COMMIT_EVERY_S:
+        if time.monotonic() - self._sent_s >= self._pace.commit_s:
             self._send_hints(self._lanes.values(), wait=False)
 
     def _hold(self, lane: Lane) -> None:

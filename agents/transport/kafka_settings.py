@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError
 
-from agents.transport import Subscription
+from agents.transport import CommitPolicy, Subscription
 from definitions.errors import HeadraceError
 
 GROUP_PROTOCOL = "group.protocol"
@@ -62,9 +62,27 @@ _MEMBER: Mapping[str, Any] = {
     # A member that waits for its store keeps its partitions; liveness is the heartbeat metric's business.
     "max.poll.interval.ms": 3_600_000,
 }
+_COMMIT_S: Mapping[CommitPolicy, float] = {CommitPolicy.ON_TAKE: 0.05, CommitPolicy.AFTER_DURABLE: 0.25}
 _TUNABLE = frozenset({"linger.ms", "message.max.bytes", "fetch.wait.max.ms", "queued.min.messages", "log_level"})
 
 logger = logging.getLogger(__name__)
+
+
+class Pace(NamedTuple):
+    """How often a member does what need not be done at once; in seconds."""
+
+    commit_s: float
+    """How far apart hints are sent at least."""
+    patience_s: float
+    """How long a record may wait for others: a batch of one costs nearly as much as a batch of twenty."""
+
+
+def pace_of(subscription: Subscription) -> Pace:
+    """Return the pace of a subscription's members.
+
+    Where durable rows say where to go on, the group's hint is only for those who look at it, and costs a write each.
+    """
+    return Pace(_COMMIT_S[subscription.policy], subscription.patience_ms / 1_000)
 
 
 class KafkaSettings:

@@ -52,6 +52,9 @@ ONE_NODE: Mapping[str, str] = {
     "default.replication.factor": "1",
     "auto.create.topics.enable": "false",
     "log.cleaner.dedupe.buffer.size": "16777216",
+    # With the stock eight and three threads the broker takes a sixth more of a processor, for cold caches.
+    "num.io.threads": "2",
+    "num.network.threads": "1",
 }
 
 _OPS = Path(__file__).resolve().parents[2] / "ops" / "kafka"
