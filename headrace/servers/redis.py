@@ -22,8 +22,12 @@ SETTINGS: tuple[tuple[str, str], ...] = (
     ("appendfsync", "everysec"),
     ("maxmemory-policy", "noeviction"),
     ("save", ""),
+    ("hash-max-listpack-value", "1024"),
 )
-"""At most a second is lost when the machine dies, nothing is thrown away to make room."""
+"""At most a second is lost when the machine dies, nothing is thrown away to make room, and cells up to 1 kB are packed.
+
+A cell of 270 bytes takes 461 bytes of memory packed, 597 where a stock Redis packs up to 64 bytes (measured).
+"""
 
 _START_S = 30.0
 _STOP_S = 10.0

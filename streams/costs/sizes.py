@@ -35,8 +35,8 @@ POSITION_BYTES = 8
 _REGISTERS_A_VALUE = 64
 """How many registers of a sketch are merged in the time of one value: they are merged by numpy."""
 _NEWEST_MS = 1_700_000_000_000
-_LISTPACK_VALUE, _LISTPACK_FIELDS = 64, 512
-"""Up to these a hash of Redis is one packed list (the defaults of Redis 8; Redis 7 packs 128 fields at most)."""
+_LISTPACK_VALUE, _LISTPACK_FIELDS = 1_024, 512
+"""Up to these a hash of Redis is one packed list; the values' limit is ours, a stock Redis packs 64 bytes at most."""
 
 
 @dataclass(frozen=True, slots=True)
