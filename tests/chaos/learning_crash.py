@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import headrace.session
+from agents import learn_personal
 from agents.join_labels import LabelJoiner
 from agents.learn_examples import ExampleLearner
+from agents.personal_cells import Learned
 from headrace import role
 from online_models.learners import Cut
 from online_models.learners.river import RiverLearner
@@ -21,7 +23,7 @@ from streams.artefacts import ArtefactStore
 from streams.store import Link, OnlineStore, Pointer
 from tests.chaos.crash import Trap
 
-STEPS = ("router", "join", "learner")
+STEPS = ("router", "join", "learner", "personal")
 POINTS = (
     *(f"{moment}-{step}" for step in STEPS for moment in ("before", "after")),
     "after-artefact",
@@ -107,6 +109,11 @@ def learn_copies() -> None:
     ExampleLearner.__init__ = mutant  # type: ignore[method-assign]
 
 
+def learn_copies_personally() -> None:
+    """Let a personal learner learn an example whether or not its position was passed."""
+    learn_personal._learned = lambda slot: Learned()  # noqa: ARG005  # type: ignore[assignment]
+
+
 def commit_unacknowledged() -> None:
     """Let the join's row advance before its examples are sent."""
     opened, write = LabelJoiner.__init__, LabelJoiner._write
@@ -150,6 +157,7 @@ def point_too_far() -> None:
 
 MUTANTS: Mapping[str, tuple[Callable[[], None], Sequence[str]]] = {
     "learner-learns-copies": (learn_copies, ("before-join",)),
+    "personal-learns-copies": (learn_copies_personally, ("before-join",)),
     "join-commits-before-acknowledgement": (commit_unacknowledged, ("after-join",)),
     "snapshot-without-positions": (forget_positions, ("before-join", "after-pointer")),
     "snapshot-says-one-more": (point_too_far, ("after-pointer",)),

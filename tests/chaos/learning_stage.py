@@ -1,4 +1,4 @@
-"""The world of the learning scenarios: a model with six kinds of River learners, and flights that take off and land.
+"""The world of the learning scenarios: a model with six kinds of River learners and a personal one; flights that land.
 
 Predictions are written as the scoring role writes them, landings are events that the router has to copy. Some landings
 never come, come early, come twice, or are corrected; some predictions are written twice.
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from agents import personal_cells
 from agents.learn_examples import fold, pointer_name
 from definitions.declared import ModelDefinition
 from streams import joins, topics
@@ -29,6 +30,7 @@ from tests.chaos.stage import DEADLINE_S, PARTITIONS, START_MS, ChaosError, Stag
 from tests.chaos.workers import Workers
 
 KINDS = ("linear", "bayes", "tree", "woods", "odd", "bagged")
+PERSONAL = "own"
 MINUTE_MS = 60_000
 DAY_MS = 24 * 60 * MINUTE_MS
 
@@ -77,6 +79,7 @@ class Late(hr.Model, version=1):
     woods = hr.river(lambda: forest.ARFClassifier(n_models=3, seed=1))
     odd = hr.river(lambda: preprocessing.MinMaxScaler() | Odd())
     bagged = hr.river(lambda: ensemble.BaggingClassifier(scaled(), n_models=3, seed=1))
+    own = hr.personal(of="linear", by=("carrier", ("carrier", "seats")), features=["distance", "delay"])
     route = hr.Route(champion="linear")
 '''
 
@@ -103,6 +106,11 @@ class LearningStage(Stage):
         del shops
         self.topic = f"{self.name}.arrived"
         (self.folder / "app.py").write_text(_APP.format(name=self.name))
+
+    @property
+    def personal(self) -> str:
+        """The fold that holds the personal learner's cells."""
+        return personal_cells.fold(self.model, self.model.learners[PERSONAL])
 
     @contextmanager
     def importable(self) -> Iterator[None]:
@@ -156,19 +164,21 @@ class LearningStage(Stage):
     def _ask(self, number: int, at_ms: int) -> None:
         chance, key = random.Random(f"{self.seed} asked {number}"), f"F{number}"
         vector = [chance.uniform(100, 3_000), chance.gauss(0, 20), chance.randrange(50, 400)]
+        carrier = chance.choice(("AA", "B6", "UA", None))
         asked = Prediction(
             request_id=f"{self.name}.late.requests/0@{number}",
             model=self.model.key,
             release="",
             label_key=key,
             at_ms=at_ms,
-            vector=[*vector, chance.choice(("AA", "B6", "UA", None)), chance.random() < 0.3],
+            vector=[*vector, carrier, chance.random() < 0.3],
             scores={"linear": chance.random()},
             versions=[],
             champion="linear",
             status="ok",
             positions={},
             features_as_of=None,
+            entities={"seats": vector[2]} if carrier is None else {"carrier": carrier, "seats": vector[2]},
         )
         for _ in range(1 + (chance.random() < 0.03)):
             self._sender.produce(self.outcomes, encode(asked), key=key.encode())
@@ -208,6 +218,7 @@ class LearningStage(Stage):
         store, chain = self.store(), [(f"router.{self.model.key}", self.topic)]
         chain += [(joins.fold(self.model.key), self.outcomes)]
         chain += [(fold(self.model.key, kind), self.examples) for kind in KINDS]
+        chain += [(self.personal, self.examples)]
         try:
             for name, topic in chain:
                 self.until(lambda name=name, topic=topic: self._contains(store, name, topic), f"{name} at the end")  # type: ignore[misc]

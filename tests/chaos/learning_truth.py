@@ -15,9 +15,11 @@ from typing import Any
 
 import msgspec
 
+from agents.personal_cells import POPULATION, PersonalCodec, named
 from agents.transport.kafka import KafkaLog
 from definitions.declared import LabelDefinition, ModelDefinition
 from definitions.encoder import Encoder
+from online_models.personal import Evidence, Instance, PersonalModel, Population
 from online_models.snapshots import unseal
 from streams import joins, topics
 from streams.chain import Chain
@@ -218,6 +220,27 @@ def learned(model: ModelDefinition, kind: str, examples: Sequence[Example]) -> s
         estimator.predict_proba_one(features)
         estimator.learn_one(features, example.label)
     return digest_of(estimator)
+
+
+def personal(model: ModelDefinition, name: str, examples: Sequence[Example]) -> dict[str, bytes]:
+    """Return the cells that a personal learner comes to by the examples, in a loop without store or chain."""
+    definition = model.learners[name]
+    learner = PersonalModel(definition, model.inputs)
+    population, known, offset = learner.population(), dict[str, Evidence](), learner.offset
+    for each in examples:
+        cells = named(definition, each.entities)
+        evidence = [None if cell is None else known.setdefault(cell, learner.fresh(population)) for cell in cells]
+        if any(cells):
+            learner.learn(Instance(each.vector, each.scores[offset], "", each.label, each.at_ms), evidence, population)
+    encode_cell = PersonalCodec().encode
+    states: Mapping[str, Evidence | Population] = {**known, POPULATION: population}
+    return {cell: encode_cell(state) or b"" for cell, state in states.items()}
+
+
+def cells_in(store: RedisStore, name: str, cells: Sequence[str]) -> dict[str, bytes]:
+    """Return what a store holds of cells of a fold that is of one partition."""
+    found = store.read(Question(cells=[(name, cell) for cell in cells]), timeout_ms=60_000).cells
+    return {cell: held.state for cell, by_partition in zip(cells, found, strict=True) for held in by_partition.values()}
 
 
 def state_in(data: bytes, digest: str) -> tuple[int, str]:
