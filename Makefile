@@ -30,7 +30,9 @@ demo: $(READY)  ## The main job on real data: New York's flights of 2013, live s
 
 test: $(READY)  ## The tests: all that can run here
 	@$(RUN) compileall -q $(PACKAGES)  # once, where each of the hundreds of processes that tests start would do it
-	@$(RUN) pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	@echo "first the few that hold a promise in seconds, alone; then all others, side by side"
+	@$(RUN) pytest -m alone tests/integration
+	@$(RUN) pytest -m "not alone" --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: $(READY)  ## What CI runs: format, lint, types, test
 	@$(MAKE) --no-print-directory format-check lint types test
