@@ -287,7 +287,6 @@ async def test_the_end_is_told_once_a_second_while_it_stays_so(log: KafkaLog, to
     await running
 
 
-@pytest.mark.alone
 async def test_without_a_broker_there_is_one_clear_line_in_time() -> None:
     log = KafkaLog(NOBODY, answer_s=1.0)
     began_s = time.monotonic()
@@ -304,7 +303,7 @@ async def test_without_a_broker_there_is_one_clear_line_in_time() -> None:
         assert "\n" not in str(it.value)
     with pytest.raises(LogUnavailable, match=r"^cannot read: kafka at 127"):
         await log.tail([(Partition("t", 0, "x"), 0)])
-    assert time.monotonic() - began_s < 15
+    assert time.monotonic() - began_s < 30
 
 
 async def test_the_group_protocol_follows_the_brokers_session_timeout(log: KafkaLog) -> None:
