@@ -22,7 +22,7 @@ from tests.builders import app_definition
 from tests.releases import deployment, release
 
 NAMESPACE = "demo"
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True)

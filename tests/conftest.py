@@ -21,7 +21,23 @@ from headrace import servers
 from headrace.errors import ServerMissing
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-_LEAK_DEADLINE_S = 5.0
+_LEAK_DEADLINE_S = 20.0
+_MOST_WORKERS = 6
+_LONGEST_FIRST = ("chaos", "integration", "property", "contracts")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one worker more than there are cores: many tests wait. Each may start a Kafka, and that takes 512 MB."""
+    return min((os.cpu_count() or 1) + 1, _MOST_WORKERS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the rooms whose files take minutes, so that no worker is left with one when the others are done."""
+    places = {REPOSITORY / "tests" / room: place for place, room in enumerate(_LONGEST_FIRST)}
+    items.sort(
+        key=lambda item: min((places[each] for each in item.path.parents if each in places), default=len(places))
+    )
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from headrace import servers
+from headrace.servers import processes
 from headrace.servers.kafka import JAVA, java_version
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -40,9 +41,11 @@ def spring_kafka() -> Java:
     """Return a Java with Spring-Kafka's jars; skip the test where there is none, with CI=true fail it."""
     obstacle = _obstacle()
     jars = REPOSITORY / servers.FOLDER / "spring-kafka" / "jars"
-    mark, digest = jars / "pom.sha256", hashlib.sha256((FOLDER / "pom.xml").read_bytes()).hexdigest()
-    if obstacle is None and not (mark.is_file() and mark.read_text() == digest):
-        obstacle = _fetch(jars, digest)
+    jars.parent.mkdir(parents=True, exist_ok=True)
+    with processes.one_at_a_time(jars.with_name("jars.lock")):
+        mark, digest = jars / "pom.sha256", hashlib.sha256((FOLDER / "pom.xml").read_bytes()).hexdigest()
+        if obstacle is None and not (mark.is_file() and mark.read_text() == digest):
+            obstacle = _fetch(jars, digest)
     if obstacle is not None:
         line = f"cannot run Spring-Kafka: {obstacle}"
         if os.environ.get("CI") == "true":

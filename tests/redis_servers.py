@@ -24,7 +24,7 @@ from cryptography.x509.oid import NameOID
 from headrace.servers.addresses import LOOPBACK, free_ports
 from headrace.servers.redis import SETTINGS, obstacle, program
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 class RedisServer:

@@ -27,7 +27,7 @@ from streams.messages import encode
 from tests.builders import declare
 from tests.releases import deployment, release
 
-DEADLINE_S = 60.0
+DEADLINE_S = 180.0
 STOP_S = 10.0
 """What a stop may take."""
 
@@ -165,8 +165,8 @@ class Project:
         """Return every record of a topic, partition by partition."""
         reader = Consumer({"bootstrap.servers": self.kafka, "group.id": topic, "enable.auto.commit": False})
         try:
-            partitions = reader.list_topics(topic, timeout=10).topics[topic].partitions
-            ends = [reader.get_watermark_offsets(TopicPartition(topic, index), timeout=10)[1] for index in partitions]
+            partitions = reader.list_topics(topic, timeout=60).topics[topic].partitions
+            ends = [reader.get_watermark_offsets(TopicPartition(topic, index), timeout=60)[1] for index in partitions]
             reader.assign([TopicPartition(topic, index, 0) for index in partitions])
             found: list[Message] = []
             until_s = time.monotonic() + DEADLINE_S

@@ -47,7 +47,7 @@ class Shops(hr.Features, on=Sale, by="shop", version=1):
     sales = hr.count().over("10m")
     last  = hr.last(Sale.amount).over("1h")
 """
-DEADLINE_S = 90.0
+DEADLINE_S = 180.0
 
 
 @pytest.fixture
@@ -82,9 +82,11 @@ def test_nothing_is_lost_or_counted_twice(project: Path, unique: str, kafka: str
             killed = child_of(supervisor.pid, other_than=killed)
             os.kill(killed, signal.SIGKILL)
         wait_until(partial(is_at, EVENTS, store, project, rows), supervisor, project)
+        # The last kill may have come when all was written: a supervisor that is stopped meanwhile does not tell of it.
+        told = "features ended by SIGKILL"
+        wait_until(lambda: log_of(project).count(told) == KILLS, supervisor, project)
         supervisor.terminate()
         assert supervisor.wait(DEADLINE_S) == 0, log_of(project)
-    assert log_of(project).count("features ended by SIGKILL") == KILLS
 
     audit = answered(headrace(project, "audit", "--json"))
     assert (audit["lost"], audit["counted_twice"], audit["problems"]) == (0, 0, [])
@@ -193,9 +195,9 @@ def records_of(kafka: str, topic: str) -> list[Message]:
     """Return everything in a topic."""
     reader = Consumer({"bootstrap.servers": kafka, "group.id": topic, "enable.auto.commit": False})
     try:
-        partitions = reader.list_topics(topic, timeout=10).topics[topic].partitions
+        partitions = reader.list_topics(topic, timeout=60).topics[topic].partitions
         spans = [TopicPartition(topic, index, 0) for index in partitions]
-        expected = sum(reader.get_watermark_offsets(span, timeout=10)[1] for span in spans)
+        expected = sum(reader.get_watermark_offsets(span, timeout=60)[1] for span in spans)
         reader.assign(spans)
         found: list[Message] = []
         until = time.monotonic() + DEADLINE_S

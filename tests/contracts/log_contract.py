@@ -23,7 +23,7 @@ from streams.partitioning import partition_of
 from streams.records import LOG_APPEND_TIME, Partition, RecordBatch
 from streams.topics import TopicConfig
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 PARTITIONS = 4
 
 

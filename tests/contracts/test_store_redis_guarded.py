@@ -177,14 +177,14 @@ def test_a_role_before_an_expired_certificate_ends_with_code_3_and_no_secret(tmp
 
 
 def ends(folder: Path, address: str) -> str:
-    """Run a role that cannot begin; return what it said, in one line of its own and within 30 s."""
+    """Run a role that cannot begin; return what it said, in one line of its own and within a minute."""
     began_s = time.monotonic()
     ended = command(folder, address, "run", "features")
     took_s = time.monotonic() - began_s
 
     lines = [line for line in ended.stderr.splitlines() if line.startswith("headrace: ")]
     assert (ended.returncode, len(lines)) == (3, 1), ended.stderr
-    assert took_s < 30
+    assert took_s < 60
     return ended.stdout + ended.stderr
 
 
@@ -210,7 +210,7 @@ def command(folder: Path, address: str, *arguments: str) -> subprocess.Completed
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
 
 

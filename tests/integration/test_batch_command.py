@@ -54,7 +54,7 @@ class Late(hr.Model, version=1):
     route = hr.Route(champion="offline", shadow=["online"])
 """
 FLIGHTS = 120
-TIMEOUT_S = 60
+TIMEOUT_S = 180
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from tests.hazards import hazards
 
 pytestmark = pytest.mark.kafka
 
-DEADLINE_S = 60.0
+DEADLINE_S = 180.0
 
 
 class World:
@@ -218,7 +218,7 @@ def test_lost_records_are_accepted_and_a_recreated_topic_is_restarted(project: P
         assert (audit.returncode, json.loads(audit.stdout)["lost"]) == (1, 3)
 
     admin.delete_topics([topic])[topic].result(DEADLINE_S)
-    project.until(lambda: topic not in admin.list_topics(timeout=10).topics)
+    project.until(lambda: topic not in admin.list_topics(timeout=60).topics)
     with project.running("features"):
         project.until(lambda: project.metric("features", "partition_paused", topic=topic, reason="recreated") == 2)
         assert project.command("repair", topic, "--accept-loss").returncode == 1

@@ -159,6 +159,7 @@ def predicted(project: Project, count: int) -> list[Prediction]:
     return [msgspec.json.decode(each.value() or b"", type=Prediction) for each in project.records(topic)]
 
 
+@pytest.mark.alone
 def test_every_executor_takes_up_a_deployment_in_two_seconds_and_no_reply_mixes_versions(
     project: Project, released: tuple[str, str]
 ) -> None:

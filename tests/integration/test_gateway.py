@@ -27,7 +27,7 @@ import numpy as np
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
-client = InferenceServerClient(sys.argv[1], network_timeout=30.0)
+client = InferenceServerClient(sys.argv[1], network_timeout=60.0)
 assert client.is_server_live() and client.is_server_ready() and client.is_model_ready("late")
 assert not client.is_model_ready("punctual")
 assert [each["name"] for each in client.get_model_metadata("late", "1")["inputs"]][0] == "entities.origin"
@@ -114,7 +114,7 @@ def test_a_client_of_the_protocol_is_answered(project: Project, tmp_path: Path) 
     with open_door(project) as url:
         said = subprocess.run(
             [sys.executable, str(tmp_path / "ask.py"), url.removeprefix("http://")],
-            capture_output=True, text=True, check=False, timeout=60,
+            capture_output=True, text=True, check=False, timeout=180,
         )  # fmt: skip
 
     assert (said.returncode, said.stdout) == (0, "answered\n"), said.stderr

@@ -14,7 +14,7 @@ from streams.records import Partition, RecordBatch
 
 pytestmark = pytest.mark.kafka
 
-TIMEOUT_S = 30
+TIMEOUT_S = 120
 
 
 @pytest.fixture

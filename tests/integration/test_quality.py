@@ -17,7 +17,7 @@ from headrace.loading import load_app
 from online_models.progress import rank_auc
 from streams import topics
 from streams.messages import encode
-from tests.integration.test_commands import headrace, running
+from tests.integration.test_commands import headrace, log_of, running, wait_until
 from tests.learning import START_MS, prediction
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
@@ -117,6 +117,7 @@ def test_learners_are_shown_as_they_were_served(project: Path, unique: str, kafk
     sys.path.insert(0, str(project))
     model = load_app("app").model("late")
     with running(project, "learning", "monitoring"):
+        wait_until(lambda: log_of(project).count("metrics and health on") == 2, project)  # then its topics are there
         asyncio.run(predict(kafka, unique, model))
         (project / "arrivals.jsonl").write_text(arrivals())
         published = headrace(project, "publish", f"{unique}.arrived", "arrivals.jsonl")

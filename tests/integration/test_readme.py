@@ -22,7 +22,7 @@ from tests.java import Java, spring_kafka
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-DEADLINE_S = 60.0
+DEADLINE_S = 180.0
 CARRIER = '        hr.request("carrier", str),\n'
 
 

@@ -49,6 +49,7 @@ def project_with_a_redis_of_its_own(tmp_path: Path, unique: str, kafka: str, red
     servers.stop(tmp_path)
 
 
+@pytest.mark.alone
 def test_sigterm_drains_and_commits_and_a_second_start_goes_on_from_there(project: Project) -> None:
     with project.running(*ROLES) as supervisor:
         for role, partitions in (("features", 4), ("scoring", 2), ("learning", 5), ("monitoring", 4)):
@@ -90,6 +91,7 @@ def test_requests_between_a_stop_and_a_start_are_answered_while_they_have_time(p
         project.until(lambda: replies(project) == Counter(asked))
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("loss", ["killed", "frozen"])
 def test_roles_without_a_store_end_within_10_s_too(project_with_a_redis_of_its_own: Project, loss: str) -> None:
     project = project_with_a_redis_of_its_own

@@ -44,7 +44,7 @@ BY_TAIL = view_definition(on=EVENT, by=["tail"], name="tails")
 APP = AppDefinition("flights", (EVENT,), (VIEW, BY_TAIL), ())
 ORIGINS = ("JFK", "LGA", "EWR")
 PART = 200
-DEADLINE_S = 60.0
+DEADLINE_S = 180.0
 
 
 class Stage:

@@ -39,7 +39,7 @@ NOW_MS = 1_360_000_000_000
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 TILE_MS = 60_000
-DEADLINE_S = 5.0
+DEADLINE_S = 30.0
 BODY: dict[str, Any] = {
     "model": "late",
     "entities": {"origin": "JFK"},
