@@ -75,7 +75,7 @@ class World:
 
     async def cases(self) -> list[Case]:
         """Return the dead letters."""
-        return await DeadLetterDesk(self.log, self.name, self.event.topic, self.context.artefacts).cases()
+        return await DeadLetterDesk(self.log, self.event.topic, self.letters, self.context.artefacts).cases()
 
     async def publish(self, *values: bytes | None) -> None:
         """Publish values as they are."""
