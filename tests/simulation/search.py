@@ -20,12 +20,14 @@ from tests.simulation import mutants
 from tests.simulation.balances import Balances
 from tests.simulation.features import Features
 from tests.simulation.process import Parts
+from tests.simulation.rekeyed import Rekeyed
 from tests.simulation.unmeasured import Unmeasured
 from tests.simulation.world import Shared, Subject, World
 
 MUTANTS: Mapping[str, Mapping[str, Callable[[Parts], Parts]]] = {
     "features": mutants.FEATURES,
     "balances": mutants.FOLDS,
+    "rekeyed": mutants.COPIES,
 }
 """Which mutants which subject has to show."""
 
@@ -51,7 +53,7 @@ def subjects(name: str) -> Sequence[Subject]:
     """Return the worlds of one kind, with one partition and with two."""
     if name == "features":
         return [Features(1), Features(2)]
-    return [Balances(1), Balances(2)]
+    return [Rekeyed(1), Rekeyed(2)] if name == "rekeyed" else [Balances(1), Balances(2)]
 
 
 def search(
