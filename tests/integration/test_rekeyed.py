@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from streams.derived import COPIED_HEADER, copy_headers
+from streams.derived import COPIED_HEADER, CopyHeaders
 from streams.records import Partition
 from streams.store import Question, Row
 from streams.store.redis import RedisStore
@@ -150,7 +150,7 @@ def test_a_dead_copy_is_put_back_and_counts_once_and_what_nobody_copied_is_not(p
         place = {"partition": project.records(copy)[0].partition(), "key": b"s1"}
         source = dict(project.records(copy)[0].headers() or ())[COPIED_HEADER]
         # The copies that a later process sends where an earlier one cannot read them.
-        dead = copy_headers(Partition(topic, 0, json.loads(source)[0]), 1_000, 0, (2, START_MS))
+        dead = CopyHeaders(Partition(topic, 0, json.loads(source)[0]))(1_000, 0, (2, START_MS))
         project.send(copy, b"{oops", b"{oops", headers=dead, **place)
         project.send(copy, mended.read_bytes(), **place)
         project.until(lambda: sum(each["count"] for each in dlq("list")["groups"]) == 2)

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from unittest import mock
 
+from agents import copy_events
 from streams import chain
 from streams.artefacts import ArtefactStore
 from tests.simulation import mutants
@@ -92,11 +93,12 @@ async def _play(subject: str, chance: random.Random, which: int, mutant: str | N
 
 @contextmanager
 def _stage() -> Iterator[Shared]:
-    """Let a link carry one cell, so that there is much between the calls, and nobody say what goes wrong on purpose."""
+    """Let links and steps carry little, so that there is much between, and nobody say what goes wrong on purpose."""
     silent = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with mock.patch.object(chain, "CELLS_A_LINK", 1), tempfile.TemporaryDirectory() as folder:
+        little = mock.patch.object(chain, "CELLS_A_LINK", 1), mock.patch.object(copy_events, "STEP_RECORDS", 2)
+        with little[0], little[1], tempfile.TemporaryDirectory() as folder:
             yield Shared(ArtefactStore(Path(folder)), Unmeasured("ns"))
     finally:
         logging.disable(silent)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from streams.copies import first_copies
 from streams.dead_letters import REPLAY_HEADER, Replayed
-from streams.derived import COPIED_HEADER, POSITION_HEADER, copied_from, copy_headers, position_header
+from streams.derived import COPIED_HEADER, POSITION_HEADER, CopyHeaders, copied_from, position_header
 from streams.intake import DecodedBatch, Intake
 from streams.records import LOG_APPEND_TIME, Partition
 from streams.store import Row
@@ -35,7 +35,7 @@ def copy(  # noqa: PLR0913  # what a copy is made of
     before: Sequence[tuple[str, bytes]] = (("own", b""),),
 ) -> GivenRecord:
     """Return a copy at an offset of the copy topic."""
-    headers = copy_headers(Partition("visits", source, topic_id), after, behind, (LOG_APPEND_TIME, NOW_MS))
+    headers = CopyHeaders(Partition("visits", source, topic_id))(after, behind, (LOG_APPEND_TIME, NOW_MS))
     return GivenRecord(offset, value or visit(after - 1, "ann"), headers=[*before, *headers])
 
 
@@ -145,7 +145,7 @@ def test_a_source_topic_that_was_made_anew_begins_at_its_first_record() -> None:
         [(POSITION_HEADER, b'["visits",-1,1,0]'), (COPIED_HEADER, b'["t",0,null]')],
         [(POSITION_HEADER, b'["visits",99999999999,1,0]'), (COPIED_HEADER, b'["t",0,null]')],
         [(POSITION_HEADER, None), (COPIED_HEADER, None)],
-        [*copy_headers(SOURCES[0], 1, 0, (0, 0)), ("other", b"")],
+        [*CopyHeaders(SOURCES[0])(1, 0, (0, 0)), ("other", b"")],
     ],
 )
 def test_a_record_that_does_not_say_what_it_copies_is_dead(headers: Any) -> None:
@@ -157,7 +157,7 @@ def test_a_record_that_does_not_say_what_it_copies_is_dead(headers: Any) -> None
 
 
 def test_a_copy_says_when_its_source_was_appended_if_the_broker_said_so() -> None:
-    headers = [copy_headers(SOURCES[1], 4, 2, stamp) for stamp in ((LOG_APPEND_TIME, 77), (1, 77))]
+    headers = [CopyHeaders(SOURCES[1])(4, 2, stamp) for stamp in ((LOG_APPEND_TIME, 77), (1, 77))]
     found = [copied_from(each) for each in headers]
 
     assert [(each.partition, each.after, each.behind, each.stamp) for each in found if each] == [
