@@ -15,8 +15,10 @@ from agents.featurize import FeaturesRole
 from agents.handle_dead_letters import DeadLetterDesk
 from agents.repair_topic import examine, repair
 from agents.transport import LogUnavailable, PartitionPaused
+from batch.audit_log import audit_log
 from definitions.declared import AppDefinition
 from definitions.errors import HeadraceError
+from headrace.history import InProcessHistory
 from streams import topics
 from streams.dead_letters import REPLAY_HEADER
 from streams.derived import COPIED_HEADER, POSITION_HEADER
@@ -209,6 +211,9 @@ async def test_a_dead_copy_is_put_back_once_where_it_was_and_counts_once(world: 
     assert (case.letter.value, case.letter.reason, case.letter.attempts) == (wide, "too_large", 1)
     assert world.values(REKEYED, "ann")["ids_7d"] == 0b101
     assert sum(each.dead for each in await world.rows(REKEYED.key, COPY.topic)) == 2
+    history = await InProcessHistory.of(world.log, (EVENT.topic, COPY.topic))
+    audit = audit_log(older, history, world.store)
+    assert (audit.problems, audit.lost, audit.counted_twice) == ([], 0, 0)
 
     [again] = await desk(world).replay([case], lambda _, original: original)
     assert again.state == "replayed"
