@@ -207,7 +207,7 @@ class CopyRole:
     def _sent(
         self, copier: _Copier, records: Sequence[Record], offsets: Sequence[int], entities: Sequence[str | None]
     ) -> Iterator[Awaitable[int]]:
-        """Send the living records among ``records`` that name an entity. Cost: 10 us each."""
+        """Send what names an entity of the living among ``records``. Cost: 18 us each, 12 of them the producer's."""
         produce, topic, place_of, headers_for = self._produce, copier.topic, copier.place_of, copier.headers
         behind = copier.behind
         for record, offset, entity in zip(_at(records, offsets), offsets, entities, strict=True):
