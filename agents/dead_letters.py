@@ -22,6 +22,7 @@ from definitions.identity import event_digest
 from streams import topics
 from streams.artefacts import ArtefactStore
 from streams.dead_letters import ADMIT, DECODE, printable, replay_of
+from streams.derived import copied_from
 from streams.errors import DecodeError
 from streams.intake import FUTURE_TIME, DeadLetter
 from streams.records import Partition, Record, RecordBatch, headers_of
@@ -117,9 +118,6 @@ class DeadLetters:
     def _headers(
         self, event: EventDefinition, batch: RecordBatch, letter: DeadLetter, record: Record
     ) -> list[tuple[str, bytes]]:
-        replay = replay_of(record)
-        first_seen_ms = record.timestamp()[1] if replay is None else replay.first_seen_ms
-        origin = [] if replay is None else [("dlq.origin", printable(replay.origin))]
         return [
             *source_headers("dlq", batch.partition, record),
             ("dlq.topic_id", batch.partition.topic_id.encode()),
@@ -130,9 +128,7 @@ class DeadLetters:
             ("dlq.app", self._app),
             ("dlq.event", event.name.encode()),
             ("dlq.version", self._version_of(event)),
-            ("dlq.attempts", str(1 if replay is None else replay.attempts + 1).encode()),
-            ("dlq.first_seen", str(first_seen_ms).encode()),
-            *origin,
+            *_history(record, is_copy=event.rekeyed is not None),
         ]
 
     def _version_of(self, event: EventDefinition) -> bytes:
@@ -161,6 +157,7 @@ class DeadOutcomes:
             ("dlq.message", printable(str(error))),
             ("dlq.app", self._model),
             ("dlq.event", b"outcome"),
+            *_history(record),
         ]
         return self._context.log.producer().produce(
             topic, copy.value, key=copy.key, headers=[*copy.headers, *why, *copy.kept]
@@ -207,6 +204,21 @@ def _fitting(prefix: str, record: Record, value_room: int, artefacts: ArtefactSt
             kept.append((f"{prefix}.key_digest", artefacts.put(key).encode()))
         key, headers = None, ()
     return _Copy(key, value, headers, kept)
+
+
+def _history(record: Record, *, is_copy: bool = False) -> list[tuple[str, bytes]]:
+    """Return the headers that say how often a record was refused before, since when, and what it is a copy of."""
+    headers = headers_of(record)
+    copied, replay = copied_from(headers) if is_copy else None, replay_of(headers)
+    said = [] if copied is None else [("dlq.copied", copied.source_id.encode())]
+    if replay is None or (copied is not None and not replay.is_of(copied)):
+        return [*said, ("dlq.attempts", b"1"), ("dlq.first_seen", str(record.timestamp()[1]).encode())]
+    return [
+        *said,
+        ("dlq.attempts", str(replay.attempts + 1).encode()),
+        ("dlq.first_seen", str(replay.first_seen_ms).encode()),
+        ("dlq.origin", printable(replay.origin)),
+    ]
 
 
 def _records_at(batch: RecordBatch, offsets: Sequence[int]) -> list[Record]:

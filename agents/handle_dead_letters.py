@@ -32,7 +32,7 @@ from streams.dead_letters import (
     read_mark,
     replay_of,
 )
-from streams.records import Partition
+from streams.records import Partition, headers_of
 
 _HEADERS = msgspec.json.Decoder(list[tuple[str, bytes]])
 
@@ -71,14 +71,21 @@ def original_of(letter: Letter, artefacts: ArtefactStore) -> Original:
 
 
 class DeadLetterDesk:
-    """The dead letters of one source topic, with the marks of what was done about them."""
+    """The dead letters of one source topic, with the marks of what was done about them.
 
-    def __init__(self, log: Log, namespace: str, topic: str, artefacts: ArtefactStore) -> None:
+    Args:
+        log: where the topics are.
+        topic: the source.
+        letters: its dead-letter topic.
+        artefacts: where what the letters had no room for is.
+    """
+
+    def __init__(self, log: Log, topic: str, letters: str, artefacts: ArtefactStore) -> None:
         self._log = log
         self._topic = topic
         self._artefacts = artefacts
-        self._letters = topics.dead_letters(namespace, topic)
-        self._handled = topics.handled_letters(namespace, topic)
+        self._letters = letters
+        self._handled = topics.handled_letters(letters)
 
     async def cases(self) -> list[Case]:
         """Return every letter once, oldest first, with its newest mark. Cost: a reading of the whole topic.
@@ -151,7 +158,8 @@ class DeadLetterDesk:
                 self._topic,
                 original.value,
                 key=original.key,
-                headers=[*_without_replay(original.headers), _replay_header(letter)],
+                # In front: what makes a copy one are the last two (`streams.derived`).
+                headers=[_replay_header(letter), *_without_replay(original.headers)],
                 partition=letter.partition,
             )
             for letter, original in zip(letters, originals, strict=True)
@@ -177,7 +185,7 @@ class DeadLetterDesk:
                 begins[source] = min(case.mark.begin, begins.get(source, case.mark.begin))
         found: dict[str, int] = {}
         for _, record in await read_topic(self._log, list(begins), firsts=begins) if begins else []:
-            replay = replay_of(record)
+            replay = replay_of(headers_of(record))
             if replay is not None:
                 found.setdefault(replay.letter, record.offset())
         return {case.letter.id: found[case.letter.id] for case in cases if case.mark and case.letter.id in found}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import compress
 
 from msgspec.structs import replace
 
@@ -79,10 +80,10 @@ def _copied(
         for records in history.read(partition, first, end):
             batch = intake.read(records)
             sifted = first_copies(row, batch)
-            for place, each in enumerate(batch.origins or ()):
+            for each in (*compress(batch.origins or (), sifted.taken), *sifted.set_aside):
                 source = f"{each.topic_id}/{each.partition}"
                 low, high = spans.get(source, (0, 0))
-                if sifted.taken[place] and low < each.after <= high:
+                if not each.is_replay and low < each.after <= high:
                     copied[source] += 1
             row = replace(row, next=batch.next, copied=sifted.contained)
             tell(f"{partition.topic}[{partition.index}]", batch.next - first, end - first)

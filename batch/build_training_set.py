@@ -1,15 +1,15 @@
 """A training set: questions as a caller would have asked them, answered with what was known then and what came later.
 
 Features come from the engine that serves, point in time: a record of history counts as known from its event time plus
-a declared delay on, and no sooner than every record before it in its partition. Labels come by the rule of the live
-join: the label event of the question's key that is within the horizon, the first in the log.
+a declared delay on, and no sooner than every record before it in its partition. Labels come by the live join itself
+(`batch.label_questions`): which questions become examples, and with which label, is what the log of them would say.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -17,15 +17,15 @@ import msgspec
 from batch.context import Tell, tell_nobody
 from batch.errors import QuestionsRefused, TrainingRefused
 from batch.history import History
-from definitions.declared import LabelDefinition, ModelDefinition
-from definitions.expressions import Evaluator, evaluator
+from batch.label_questions import LabelHistory
+from definitions.declared import ModelDefinition
 from definitions.requests import check_inputs
 from definitions.values import Value
 from streams.codecs import Schemas
 from streams.intake import Intake
 from streams.lookups import row_of
 from streams.messages import ScoreRequest
-from streams.records import Partition, RecordBatch
+from streams.records import Partition
 from streams.replay import PointInTime
 from streams.vectors import VectorLayout
 
@@ -58,7 +58,7 @@ class TrainingSet:
     questions: str
     """SHA-256 of the questions."""
     asked: int = 0
-    """How many questions there were; those without a label within the horizon are no rows."""
+    """How many questions there were; those that are no examples are no rows."""
 
     @property
     def rows(self) -> int:
@@ -80,39 +80,6 @@ class TrainingSet:
             visibility=self.visibility,
             questions=self.questions,
         )
-
-
-@dataclass(slots=True)
-class _Labels:
-    """Label events by key, in the order of the log."""
-
-    definition: LabelDefinition
-    intake: Intake
-    by_key: dict[str, list[tuple[int, Value]]] = field(default_factory=dict)
-    _label_of: Evaluator = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._label_of = evaluator(self.definition.value)
-
-    def take(self, batch: RecordBatch) -> None:
-        """Keep the labels of a batch."""
-        decoder = self.intake.decoder
-        for event in self.intake.read(batch).events:
-            label = self._label_of.one(decoder.row(event))
-            if label is not None:
-                key = str(getattr(event, self.definition.key))
-                self.by_key.setdefault(key, []).append((decoder.at_ms(event), label))
-
-    def of(self, question: Question) -> Value:
-        """Return the question's label, the declared one if there is none in time; None drops the question.
-
-        Of several labels in time it is the first, or the last one where a revised label replaces the one before it.
-        """
-        until_ms = question.at_ms + self.definition.within_ms
-        given = [label for at_ms, label in self.by_key.get(question.label_key, ()) if at_ms <= until_ms]
-        if not given:
-            return self.definition.otherwise
-        return given[-1] if self.definition.revised == "replace" else given[0]
 
 
 def read_questions(lines: Iterable[bytes], model: ModelDefinition) -> Iterator[Question]:
@@ -176,11 +143,11 @@ def build_training_set(
         raise TrainingRefused(f"cannot train: {model.key}: expected a label, got none; declare one with hr.Label")
     asked = sorted(questions, key=lambda question: question.at_ms)
     features = PointInTime(model.views, lookups=model.lookups, delay_ms=delay_ms, schemas=schemas)
-    labels, layout = _Labels(model.label, Intake(model.label.event, schemas)), VectorLayout.of(model)
+    labels, layout = LabelHistory(model.label, Intake(model.label.event, schemas), delay_ms), VectorLayout.of(model)
     positions = _read_history(model, history, features, labels, tell)
     training = TrainingSet([], [], [], positions, f"event_time+{delay_ms}ms", _digest(asked), asked=len(asked))
-    for number, question in enumerate(asked, start=1):
-        label = labels.of(question)
+    found = labels.of([(question.at_ms, question.label_key) for question in asked])
+    for number, (question, label) in enumerate(zip(asked, found, strict=True), start=1):
         if label is not None:
             training.vectors.append(_vector(layout, question, features))
             training.labels.append(label)
@@ -197,7 +164,7 @@ def _vector(layout: VectorLayout, question: Question, features: PointInTime) -> 
 
 
 def _read_history(
-    model: ModelDefinition, history: History, features: PointInTime, labels: _Labels, tell: Tell
+    model: ModelDefinition, history: History, features: PointInTime, labels: LabelHistory, tell: Tell
 ) -> Positions:
     """Hand every record of the model's topics to whom it concerns; return what was read."""
     of_features = {source.event.topic for view in model.all_views for source in view.sources}

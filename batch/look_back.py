@@ -34,6 +34,7 @@ class Reach:
     """One thing a probe asks: an entity's cell in one source and partition, when it contained all below a position."""
 
     source: str
+    """Its key; behind it stands the suffix of the lookup, where it was looked up."""
     partition: str
     """`Partition.field`."""
     position: int

@@ -18,14 +18,13 @@ from batch.context import Tell, tell_nobody
 from batch.look_back import Reach
 from batch.parity import Label, Mismatch, Parity, Skip
 from batch.read_predictions import Probe, Unread
-from batch.replay_exactly import LogReplay, Shot, SourceReplay
+from batch.replay_exactly import LogReplay, SourceReplay
+from batch.serve_again import Oldest, ServedAgain, Shots
 from definitions.declared import ModelDefinition
 from definitions.values import Value
 from streams.cells import CellState
-from streams.entities import asked_key
-from streams.finalise import Held
 from streams.lookups import row_of
-from streams.reading import Served, Serving, ViewReader, in_order
+from streams.reading import Served
 from streams.store import Row
 from streams.vectors import VectorLayout
 
@@ -37,16 +36,12 @@ MOST_OPEN = 50_000
 _encode = msgspec.json.Encoder().encode
 
 
-Oldest = Mapping[str, int | None]
-"""Per source of a view, the oldest time that may be asked about: `streams.retention.Retention.oldest_ms`."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Open:
     """A probe that equals the log at its positions, and waits for what is late."""
 
     probe: Probe
-    shots: Mapping[Reach, Shot]
+    shots: Shots
     oldest_ms: Oldest
 
 
@@ -75,8 +70,7 @@ class ParityProof:
     ) -> None:
         self.found = Parity()
         self._model = model
-        self._readers = tuple(ViewReader(view) for view in model.views)
-        self._keys = {source.key for view in model.views for source in view.sources}
+        self._again = ServedAgain(model)
         self._layout = VectorLayout.of(model)
         self._new_replay = replay
         self._replay = replay()
@@ -111,14 +105,37 @@ class ParityProof:
             self._go_back()
         self._waiting.sort(key=_height)
         probes, self._waiting = self._waiting[:count], self._waiting[count:] if count is not None else []
-        asked = [(probe, self._ask(probe)) for probe in probes]
-        self._replay.answer(self._tell)
-        for probe, reaches in asked:
-            if reaches is not None:
-                self._compare(probe, {reach: self._of(reach).shot(reach) for reach in reaches})
+        for probe, shots in self._with_lookups(
+            self._answered([(probe, self._again.reaches(probe), {}) for probe in probes])
+        ):
+            self._compare(probe, shots)
         self._replay.forget_shots()
         while len(self._open) > MOST_OPEN:
             self._judge(self._open.popleft())
+
+    def _answered(self, asked: Iterable[tuple[Probe, Sequence[Reach], Shots]]) -> list[tuple[Probe, Shots]]:
+        """Return what is answered of each probe, known beforehand or asked now, without those that cannot be."""
+        taken = []
+        for probe, reaches, known in asked:
+            if self._ask(probe, reaches):
+                taken.append((probe, reaches, known))
+            else:
+                self._close(known)
+        self._replay.answer(self._tell)
+        return [
+            (probe, {**known, **{reach: self._of(reach).shot(reach) for reach in reaches}})
+            for probe, reaches, known in taken
+        ]
+
+    def _with_lookups(self, answered: list[tuple[Probe, Shots]]) -> list[tuple[Probe, Shots]]:
+        """Return the answers with those about what was looked up, which is replayed apart, behind the others."""
+        if not self._model.lookups:
+            return answered
+        asked = []
+        for probe, shots in answered:
+            served = self._again.named(probe, self._cells(shots), self._oldest(shots))
+            asked.append((probe, self._again.looked_up(probe, served), shots))
+        return self._answered(asked)
 
     def finish(self) -> Parity:
         """Prove all that waits, read the log to its end for what is late, and return what was found."""
@@ -152,43 +169,36 @@ class ParityProof:
     def _is_at_hand(self, probe: Probe) -> bool:
         """Return whether the probe was served from the definition at hand."""
         lengths = {len(probe.vector), len(probe.ages_ms or probe.vector)}
-        if set(probe.positions) != self._keys or lengths != {len(self._model.inputs)}:
+        if probe.positions.keys() != self._again.retentions.keys() or lengths != {len(self._model.inputs)}:
             return False
         return self._definition_of(probe.release) in {None, self._model.digest}
 
-    def _ask(self, probe: Probe) -> list[Reach] | None:
-        """Ask for every cell of a probe; None where the log cannot tell, or has been replayed too far."""
-        reaches = list(self._reaches(probe))
+    def _ask(self, probe: Probe, reaches: Sequence[Reach]) -> bool:
+        """Ask for cells of a probe, unless the log cannot tell, or has been replayed too far."""
         replays = [self._replay.of(reach) for reach in reaches]
         if None in replays:
             self.found.skipped[Skip.LOG_FORGOTTEN] += 1
-            return None
+            return False
         found = [(replay, reach) for replay, reach in zip(replays, reaches, strict=True) if replay is not None]
         if any(reach.position < replay.reached for replay, reach in found):
             self._behind.append(probe)
-            return None
+            return False
         for replay, reach in found:
             replay.ask(reach, probe.at_ms)
-        return reaches
-
-    def _reaches(self, probe: Probe) -> Sequence[Reach]:
-        return [
-            Reach(source.key, name, position, entity)
-            for reader in self._readers
-            if (entity := asked_key(reader.view.entity_names, probe.entities)) is not None
-            for source, _ in reader.sources
-            for name, position in probe.positions[source.key].items()
-        ]
+        return True
 
     def _of(self, reach: Reach) -> SourceReplay:
         replay = self._replay.of(reach)
         assert replay is not None  # noqa: S101  # it was asked
         return replay
 
-    def _compare(self, probe: Probe, shots: Mapping[Reach, Shot]) -> None:
-        cells = {reach: self._of(reach).state(shot.served) for reach, shot in shots.items() if shot.served is not None}
+    def _cells(self, shots: Shots) -> dict[Reach, CellState]:
+        """Return the cells as they were served."""
+        return {reach: self._of(reach).state(shot.served) for reach, shot in shots.items() if shot.served is not None}
+
+    def _compare(self, probe: Probe, shots: Shots) -> None:
         oldest = self._oldest(shots)
-        served = self._served(probe, cells, oldest)
+        served = self._again.served(probe, shots, self._cells(shots), oldest)
         differing = {**self._differing(probe, served), **self._otherwise_old(probe, served)}
         if differing:
             self.found.note(_mismatch(probe, Label.FAULT, differing))
@@ -208,16 +218,16 @@ class ParityProof:
             with_late = self._of(reach).with_late(reach, shot, probe.at_ms)
             if with_late is not None:
                 late[reach] = with_late
-        served = self._served(probe, late, oldest)
+        served = self._again.served(probe, shots, late, oldest)
         differing = self._differing(probe, served)
         if differing:
             # Late records aside, what is left to differ from the answer served is an id that counts twice.
-            served_once = self._served(probe, once, oldest)
+            served_once = self._again.served(probe, shots, once, oldest)
             is_late = _encode(self._vector(probe, served)) != _encode(self._vector(probe, served_once))
             self.found.note(_mismatch(probe, Label.LATE if is_late else Label.DUPLICATE, differing))
         self._close(shots)
 
-    def _close(self, shots: Mapping[Reach, Shot]) -> None:
+    def _close(self, shots: Shots) -> None:
         for reach in shots:
             self._of(reach).close(reach.entity)
 
@@ -226,8 +236,7 @@ class ParityProof:
         rows: dict[str, list[Row]] = {}
         for reach in shots:
             rows.setdefault(reach.source, []).append(self._of(reach).row(reach.position))
-        pairs = [each for reader in self._readers for each in zip(reader.view.sources, reader.retentions, strict=True)]
-        return {source.key: retention.oldest_ms(rows.get(source.key, ())) for source, retention in pairs}
+        return {key: retention.oldest_ms(rows.get(key, ())) for key, retention in self._again.retentions.items()}
 
     def _differing(self, probe: Probe, served: Served) -> dict[str, tuple[Value, Value]]:
         """Return the inputs that differ in their bits or types."""
@@ -246,30 +255,6 @@ class ParityProof:
 
     def _vector(self, probe: Probe, served: Served) -> list[Value]:
         return self._layout.vector(row_of(served, probe.inputs, probe.at_ms))
-
-    def _served(self, probe: Probe, cells: Mapping[Reach, CellState], oldest: Oldest) -> Served:
-        serving = Serving(probe.at_ms)
-        for reader in self._readers:
-            entity = asked_key(reader.view.entity_names, probe.entities)
-            positions = [probe.positions[source.key] for source in reader.view.sources]
-            held = [
-                Held(_states(source.key, entity, reached, cells), oldest[source.key])
-                for source, reached in zip(reader.view.sources, positions, strict=True)
-            ]
-            reader.add(serving, None if entity is None else held, positions)
-        return serving.done(None)
-
-
-def _states(
-    source: str, entity: str | None, positions: Mapping[str, int], cells: Mapping[Reach, CellState]
-) -> list[CellState] | None:
-    """Return an entity's cells in one source, in order of partition; None if the source had not started."""
-    if not positions:
-        return None
-    if entity is None:
-        return []
-    reaches = (Reach(source, name, positions[name], entity) for name in in_order(positions))
-    return [cells[reach] for reach in reaches if reach in cells]
 
 
 def _height(probe: Probe) -> int:

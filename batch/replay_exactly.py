@@ -226,7 +226,7 @@ class LogReplay:
     Memory: the state of every entity once, twice with hindsight, and ids of an hour.
 
     Args:
-        sources: what is replayed.
+        sources: what is replayed, under the names that a `Reach` says.
         history: the log.
         store: whose rows say where each state began; nothing else is read from it.
         schemas: the schema registry, where an event's codec needs one.
@@ -236,7 +236,7 @@ class LogReplay:
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Mapping[str, Source],
         history: History,
         store: OnlineStore,
         *,
@@ -248,19 +248,19 @@ class LogReplay:
         self._most_held = most_held
         self._tapes: list[_Tape] = []
         self._replays: dict[tuple[str, str], SourceReplay] = {}
-        topics = dict.fromkeys(source.event.topic for source in sources)
+        topics = dict.fromkeys(source.event.topic for source in sources.values())
         for topic in topics:
-            on_topic = [source for source in sources if source.event.topic == topic]
+            on_topic = [(name, source) for name, source in sources.items() if source.event.topic == topic]
             for partition in history.partitions(topic):
-                rows = store.read_rows([RowKey(source.key, partition) for source in on_topic])
+                rows = store.read_rows([RowKey(source.key, partition) for _, source in on_topic])
                 oldest, _ = history.bounds(partition)
                 found = {
-                    source.key: SourceReplay(source, first, hindsight=hindsight)
-                    for source, stored in zip(on_topic, rows, strict=True)
+                    name: SourceReplay(source, first, hindsight=hindsight)
+                    for (name, source), stored in zip(on_topic, rows, strict=True)
                     if (first := 0 if stored is None else stored.row.first) >= oldest
                 }
                 if found:
-                    intake = Intake(on_topic[0].event, schemas)
+                    intake = Intake(on_topic[0][1].event, schemas)
                     self._tapes.append(_Tape(partition, history, intake, tuple(found.values())))
                     self._replays |= {(key, partition.field): replay for key, replay in found.items()}
         self._ends = {tape.partition.field: 0 for tape in self._tapes}

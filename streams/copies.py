@@ -6,17 +6,22 @@ reader applies each source record once: its row holds, per source partition, up 
 reach. A copy below that was there before, and one whose predecessor is missing comes once more, behind it; neither is
 taken, both are counted as duplicates. Decided by the row and the record alone, so that a replay decides the same.
 
+A copy that is dead is contained as any other: what follows it is not held up, and what was sent again is none. Put back
+by people, it is taken whatever the row contains: that they do so once is the law of `agents.handle_dead_letters`.
+
 Where a reader does not begin at the copy topic's beginning, it takes the first copy of each source partition as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
+from heapq import merge
+from itertools import compress, repeat
 
 from msgspec.structs import replace as replace_row
 
+from streams.derived import CopiedFrom
 from streams.intake import DecodedBatch
 from streams.store import Row
 
@@ -31,6 +36,8 @@ class Sifted:
     batch: DecodedBatch
     taken: Sequence[bool]
     """Per living record of the batch as it was."""
+    set_aside: Sequence[CopiedFrom]
+    """What the dead are copies of, each once; without those that were put back before."""
     contained: dict[str, list[int]]
 
     @property
@@ -52,21 +59,26 @@ def first_copies(row: Row, batch: DecodedBatch) -> Sifted:
         batch: as the copy topic's intake decoded it.
     """
     if batch.origins is None:
-        return Sifted(batch, (), row.copied)
+        return Sifted(batch, (), (), row.copied)
     contained = {topic_id: list(reached) for topic_id, reached in row.copied.items()}
     taken: list[bool] = []
-    for topic_id, index, after, behind, _ in batch.origins:
+    set_aside: list[CopiedFrom] = []
+    for origin, is_living in _in_order(batch):
+        topic_id, index, after, behind, _, is_replay = origin
         reached = contained.setdefault(topic_id, [])
         if index >= len(reached):
             reached.extend([0] * (index + 1 - len(reached)))
         held = reached[index]
         follows = behind <= held or (not held and row.first > 0)
         is_first = after > held and follows
-        if is_first:
+        if is_first and not is_replay:
             reached[index] = after
-        taken.append(is_first)
+        if is_living:
+            taken.append(is_first or is_replay)
+        elif is_first and not is_replay:
+            set_aside.append(origin)
     if all(taken):
-        return Sifted(replace(batch, origins=None), taken, contained)
+        return Sifted(replace(batch, origins=None), taken, set_aside, contained)
     only = replace(
         batch,
         offsets=list(compress(batch.offsets, taken)),
@@ -74,7 +86,20 @@ def first_copies(row: Row, batch: DecodedBatch) -> Sifted:
         times_ms=list(compress(batch.times_ms, taken)),
         origins=None,
     )
-    return Sifted(only, taken, contained)
+    return Sifted(only, taken, set_aside, contained)
+
+
+def _in_order(batch: DecodedBatch) -> Iterable[tuple[CopiedFrom, bool]]:
+    """Return what the living (True) and the dead are copies of, in order of offset."""
+    living = zip(batch.offsets, batch.origins or (), repeat(True))
+    if not batch.dead:
+        return ((origin, is_living) for _, origin, is_living in living)
+    dead = [
+        (letter.offset, origin, False)
+        for letter, origin in zip(batch.dead, batch.dead_origins, strict=True)
+        if origin is not None
+    ]
+    return ((origin, is_living) for _, origin, is_living in merge(living, dead))
 
 
 def advance_copier(row: Row, batch: DecodedBatch, entities: Sequence[str | None]) -> Row:

@@ -21,6 +21,7 @@ header                what it says
 ``dlq.attempts``      how often these bytes were refused: 1, and one more with every replay
 ``dlq.first_seen``    ``dlq.timestamp`` of the first attempt
 ``dlq.origin``        the id of the first attempt's letter, where this one came of a replay
+``dlq.copied``        of a copy (`streams.copies`): the position of what it is a copy of
 ``dlq.digest``        only where the value had no room: its place in the artefact store; the letter has no value then
 ``dlq.key_digest``    likewise of the key
 ``dlq.learner``       of an example: the learner that cannot learn it
@@ -29,16 +30,17 @@ header                what it says
 
 The dead-letter topic is never rewritten. What was done about a letter is a `Mark` in ``<topic>.dlq.handled``, keyed by
 the letter's id and compacted: no mark is gone before its letter, and readers of letters see only letters. A record that
-was replayed carries `REPLAY_HEADER`.
+was replayed carries `REPLAY_HEADER`, in front of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
+from streams.derived import CopiedFrom
 from streams.records import Record, headers_of
 
 REPLAY_HEADER = "headrace-replay"
@@ -57,6 +59,10 @@ class Replayed(msgspec.Struct, frozen=True):
     attempts: int
     first_seen_ms: int
     origin: str
+
+    def is_of(self, copied: CopiedFrom) -> bool:
+        """Say whether the letter was a copy's, and of the same source record."""
+        return self.letter.rpartition("#")[0] == copied.source_id
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -99,16 +105,27 @@ class Letter:
     """Of the source record, without ours."""
     digests: Mapping[str, str]
     """``value``, ``key`` and ``headers`` to their places in the artefact store, where they had no room."""
+    copied: str
+    """The position of what it is a copy of, where it is one."""
+    learner: str
+    """Who cannot learn it, where it is an example."""
 
     @property
     def id(self) -> str:
-        """The letter's source position."""
-        return letter_id(self.topic_id, self.partition, self.offset)
+        """The letter's source position, and the learner's name of an example.
+
+        Of a copy, which is sent again after a crash, the position of what it copies, and the attempt.
+        """
+        if self.copied:
+            return f"{self.copied}#{self.attempts}"
+        position = letter_id(self.topic_id, self.partition, self.offset)
+        return f"{position}/{self.learner}" if self.learner else position
 
     @property
     def place(self) -> str:
-        """The source position as people give it: ``<partition>/<offset>``."""
-        return f"{self.partition}/{self.offset}"
+        """The source position as people give it: ``<partition>/<offset>``, and ``/<learner>`` of an example."""
+        place = f"{self.partition}/{self.offset}"
+        return f"{place}/{self.learner}" if self.learner else place
 
 
 def letter_id(topic_id: str, partition: int, offset: int) -> str:
@@ -122,9 +139,12 @@ def printable(text: str) -> bytes:
     return shown.encode("utf-8", "replace")[:_MESSAGE_BYTES].decode("utf-8", "ignore").encode()
 
 
-def replay_of(record: Record) -> Replayed | None:
-    """Return what a record says about its replay, None where it is none. A header that cannot be read is no replay."""
-    for name, content in headers_of(record):
+def replay_of(headers: Sequence[tuple[str, bytes | None]]) -> Replayed | None:
+    """Return what a record's headers say about its replay, None where it is none, or one that cannot be read.
+
+    The first one counts: a copy carries, further behind, what its source record said.
+    """
+    for name, content in headers:
         if name == REPLAY_HEADER:
             try:
                 return msgspec.json.decode(content or b"", type=Replayed)
@@ -150,7 +170,7 @@ def read_letter(record: Record) -> Letter | None:
     topic_id = found.get("topic_id", "")
     words = {name: found.get(name, "") for name in ("reason", "stage", "path", "message", "app", "event", "version")}
     digests = {"value": "digest", "key": "key_digest", "headers": "headers_digest"}
-    return Letter(
+    letter = Letter(
         topic=found["topic"],
         topic_id=topic_id,
         partition=partition,
@@ -158,13 +178,16 @@ def read_letter(record: Record) -> Letter | None:
         timestamp_ms=timestamp_ms,
         attempts=attempts,
         first_seen_ms=first_seen_ms,
-        origin=found.get("origin", letter_id(topic_id, partition, offset)),
+        origin=found.get("origin", ""),
+        copied=found.get("copied", ""),
+        learner=found.get("learner", ""),
         value=record.value(),
         key=record.key(),
         headers=headers[:begins],
         digests={part: found[name] for part, name in digests.items() if name in found},
         **words,
     )
+    return letter if letter.origin else replace(letter, origin=letter.id)
 
 
 def read_mark(record: Record) -> Mark | None:

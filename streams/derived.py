@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
 import msgspec
 
-from streams.records import LOG_APPEND_TIME, Partition, Record, headers_of
+from streams.records import LOG_APPEND_TIME, Partition
 
 POSITION_HEADER = "headrace-position"
 COPIED_HEADER = "headrace-copied"
@@ -45,18 +46,45 @@ class CopiedFrom(NamedTuple):
     where all before it were."""
     stamp: tuple[int, int]
     """The source record's timestamp: its type and epoch ms."""
+    is_replay: bool = False
+    """It was a dead letter of the copy topic, and people put it back (`streams.dead_letters`)."""
+
+    @property
+    def source_id(self) -> str:
+        """The source record: topic id, partition and offset."""
+        return f"{self.topic_id}/{self.partition}/{self.after - 1}"
 
 
-def copy_headers(source: Partition, after: int, behind: int, stamp: tuple[int, int]) -> list[tuple[str, bytes]]:
-    """Return the headers of a copy, to be put behind the record's own. Cost: 1 us."""
-    appended_ms = stamp[1] if stamp[0] == LOG_APPEND_TIME else None
-    return [position_header(source, after), (COPIED_HEADER, _encode((source.topic_id, behind, appended_ms)))]
+class CopyHeaders:
+    """The headers of the copies of one source partition, to be put behind the records' own.
+
+    Example:
+        >>> CopyHeaders(Partition("visits", 3, "t"))(18, 0, (LOG_APPEND_TIME, 77))
+        [('headrace-position', b'["visits",3,18,0]'), ('headrace-copied', b'["t",0,77]')]
+    """
+
+    def __init__(self, source: Partition) -> None:
+        # One copy's differ from the next one's in three numbers alone.
+        self._position = _encode((source.topic, source.index))[:-1] + b",%d,0]"
+        self._copied = _encode((source.topic_id,))[:-1] + b",%d,%s]"
+
+    def __call__(self, after: int, behind: int, stamp: tuple[int, int]) -> list[tuple[str, bytes]]:
+        """Return the two. Cost: 0.6 us.
+
+        Args:
+            after: the offset behind the source record.
+            behind: as `CopiedFrom.behind`.
+            stamp: the source record's timestamp.
+        """
+        kind, at_ms = stamp
+        appended = b"%d" % at_ms if kind == LOG_APPEND_TIME else b"null"
+        return [(POSITION_HEADER, self._position % after), (COPIED_HEADER, self._copied % (behind, appended))]
 
 
-def copied_from(record: Record) -> CopiedFrom | None:
-    """Return what a record is a copy of, None if it does not say so. Cost: 2 us."""
+def copied_from(headers: Sequence[tuple[str, bytes | None]]) -> CopiedFrom | None:
+    """Return what the record with these headers is a copy of, None if it does not say so. Cost: 2 us."""
     # What stands before the last two is the source record's own, whatever its name.
-    said = dict(headers_of(record)[-2:])
+    said = dict(headers[-2:])
     try:
         _, index, after, _ = _position_of(said[POSITION_HEADER] or b"")
         topic_id, behind, appended_ms = _copied_of(said[COPIED_HEADER] or b"")

@@ -14,9 +14,10 @@ from operator import attrgetter
 
 from definitions.declared import EventDefinition
 from streams.codecs import Event, Schemas, decoder_of
+from streams.dead_letters import replay_of
 from streams.derived import CopiedFrom, copied_from
 from streams.errors import DecodeError
-from streams.records import LOG_APPEND_TIME, Partition, Record, RecordBatch
+from streams.records import LOG_APPEND_TIME, Partition, Record, RecordBatch, headers_of
 
 FOLD = "intake"
 """The fold of every topic's decoding: its rows say how far dead letters were written."""
@@ -63,12 +64,15 @@ class DecodedBatch:
     """LogAppendTime of the last record, None where there is none. Of copies: see `agents.copied_through`."""
     origins: Sequence[CopiedFrom] | None = None
     """What the living are copies of; None where the topic is no copy, or nobody needs to know any more."""
+    dead_origins: Sequence[CopiedFrom | None] = ()
+    """Likewise of the dead; None of a record that is no copy."""
 
     def between(self, first: int, end: int) -> DecodedBatch:
         """Return the part in ``[first, end)``. Its ``appended_ms`` stays that of the whole."""
         if first <= self.first and end >= self.next:
             return self
         low, high = bisect_left(self.offsets, first), bisect_left(self.offsets, end)
+        begin, stop = (bisect_left(self.dead, each, key=attrgetter("offset")) for each in (first, end))
         return DecodedBatch(
             self.partition,
             max(first, self.first),
@@ -76,9 +80,10 @@ class DecodedBatch:
             self.offsets[low:high],
             self.events[low:high],
             self.times_ms[low:high],
-            [letter for letter in self.dead if first <= letter.offset < end],
+            self.dead[begin:stop],
             self.appended_ms,
             None if self.origins is None else self.origins[low:high],
+            self.dead_origins[begin:stop],
         )
 
 
@@ -112,13 +117,14 @@ class Intake:
 
     def _read_copies(self, batch: RecordBatch) -> DecodedBatch:
         """Read a batch of a copy topic: a record's time of appending is that of the source record."""
-        origins = {record.offset(): copied_from(record) for record in batch.records}
+        origins = {record.offset(): _origin(record) for record in batch.records}
         known = {offset: origin for offset, origin in origins.items() if origin is not None}
         records = [record for record in batch.records if record.offset() in known]
         stamps = [origin.stamp for origin in known.values()]
         offsets, events, times_ms, dead = self._sorted(records, list(known), stamps)
         told = f"cannot take {self.event.name}: expected a copy from {self.event.origin}, got a record that is none"
         strangers = [DeadLetter(offset, NO_COPY, "$", told) for offset in origins if offset not in known]
+        dead = sorted([*dead, *strangers], key=attrgetter("offset")) if strangers else dead
         return DecodedBatch(
             batch.partition,
             batch.first,
@@ -126,9 +132,10 @@ class Intake:
             offsets,
             events,
             times_ms,
-            sorted([*dead, *strangers], key=attrgetter("offset")),
+            dead,
             None,
             [known[offset] for offset in offsets],
+            [known.get(letter.offset) for letter in dead],
         )
 
     def _sorted(self, records: Sequence[Record], offsets: Sequence[int], stamps: Sequence[Stamp]) -> _Sorted:
@@ -167,6 +174,15 @@ class Intake:
             f"cannot take {self.event.name}: expected a time up to {stamp[1] + FUTURE_MS} (the broker's + 5 min), "
             f"got {at_ms}",
         )
+
+
+def _origin(record: Record) -> CopiedFrom | None:
+    """Return what a record is a copy of, and whether it was put back as a dead letter of its own topic."""
+    headers = headers_of(record)
+    origin, replay = copied_from(headers), replay_of(headers)
+    if origin is not None and replay is not None and replay.is_of(origin):
+        return origin._replace(is_replay=True)
+    return origin
 
 
 def _limit(least: Stamp, greatest: Stamp) -> float:

@@ -13,9 +13,9 @@ topic (after the namespace)     key                    partitions  cleanup  writ
 ``alerts``                      fingerprint            1           compact  monitoring            people
 ``deployments``                 model                  1           delete   batch, deploy         every role
 ``<event topic>.dlq``           as the source          source's    delete   features              people
-``<event topic>.dlq.handled``   letter's id            1           compact  ``headrace dlq``      ``headrace dlq``
 ``<event topic>.late``          as the source          source's    delete   features              people
 ``<event topic>.by.<fields>``   the fields, an entity  default     delete   features              features
+``<any of them>.dlq.handled``   letter's id            1           compact  ``headrace dlq``      ``headrace dlq``
 ==============================  =====================  ==========  =======  ====================  ====================
 
 Dead-letter and late topics and copies stand beside the user's topic and carry the namespace in front as well. A copy
@@ -112,9 +112,9 @@ def dead_letters(namespace: str, topic: str) -> str:
     return f"{namespace}.{topic}.dlq"
 
 
-def handled_letters(namespace: str, topic: str) -> TopicConfig:
-    """Return the topic of what was done about the dead letters of ``topic``; made when something is done."""
-    return TopicConfig(f"{namespace}.{topic}.dlq.handled", partitions=1, config={"cleanup.policy": "compact"})
+def handled_letters(letters: str) -> TopicConfig:
+    """Return the topic of what was done about the letters of a dead-letter topic; made when something is done."""
+    return TopicConfig(f"{letters}.handled", partitions=1, config={"cleanup.policy": "compact"})
 
 
 def late_records(namespace: str, topic: str) -> str:

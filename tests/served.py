@@ -12,11 +12,13 @@ from batch.parity import Parity
 from batch.prove_parity import ParityProof
 from batch.read_predictions import Probe, Unread
 from batch.replay_exactly import LogReplay
+from batch.serve_again import sources_of
 from definitions.declared import ModelDefinition, Source, ViewDefinition
 from definitions.values import Value
 from streams.chain import Chain
 from streams.engine import Engine
 from streams.intake import Intake
+from streams.lookups import LookupReader, row_of
 from streams.reading import Asked, FeatureReader, Served
 from streams.records import Partition
 from streams.store import OnlineStore, Row, RowKey
@@ -32,13 +34,20 @@ INPUTS: Mapping[str, Value] = {"distance": 100.0, "carrier": "AA"}
 class Serving:
     """Views kept live on a history, as far as a test applies it."""
 
-    def __init__(self, views: Sequence[ViewDefinition], history: History, store: OnlineStore | None = None) -> None:
-        self.model = model_definition(views=views)
+    def __init__(
+        self,
+        views: Sequence[ViewDefinition],
+        history: History,
+        store: OnlineStore | None = None,
+        *,
+        model: ModelDefinition | None = None,
+    ) -> None:
+        self.model = model_definition(views=views) if model is None else model
         self.store = MemoryStore() if store is None else store
-        self.sources = tuple(source for view in views for source in view.sources)
+        self.sources = tuple(source for view in self.model.all_views for source in view.sources)
         self._history = history
-        self._reader = FeatureReader(views)
-        self._names = [each.name for each in self.model.inputs]
+        self._reader = FeatureReader(self.model.views)
+        self._looked = LookupReader(self.model.lookups)
         self._layout = VectorLayout.of(self.model)
         self._asked = 0
         self._chains: dict[tuple[str, int], Chain[list[object]]] = {}
@@ -80,20 +89,41 @@ class Serving:
         [probe] = self.serve_many([(entities, at_ms)])
         return msgspec.json.decode(msgspec.json.encode(probe), type=Probe)
 
+    def look_up(
+        self, entities: Asked, at_ms: int, inputs: Mapping[str, Value], *, between: Callable[[], None] = lambda: None
+    ) -> Probe:
+        """Answer one question in two reads, as scoring does where a model has lookups.
+
+        Args:
+            entities: of the request.
+            at_ms: the time asked about.
+            inputs: of the request.
+            between: what happens between the two reads.
+        """
+        question = self._reader.question([entities])
+        served = self._reader.serve(question, self.store.read(question, timeout_ms=_PATIENT_MS), 0, at_ms)
+        between()
+        row = row_of(served, inputs, at_ms)
+        second = self._looked.question([row])
+        answer = self.store.read(second, timeout_ms=_PATIENT_MS)
+        probe = self._probe(
+            entities, at_ms, self._looked.serve(second, answer, 0, row, after=served, at_ms=at_ms), inputs
+        )
+        return msgspec.json.decode(msgspec.json.encode(probe), type=Probe)
+
     def row(self, source: Source, index: int) -> Row:
         """Return how far a source has come in a partition."""
         return self._chains[source.key, index].row
 
-    def _probe(self, entities: Asked, at_ms: int, served: Served) -> Probe:
-        values = {**served.values, **INPUTS}
+    def _probe(self, entities: Asked, at_ms: int, served: Served, inputs: Mapping[str, Value] = INPUTS) -> Probe:
         self._asked += 1
         return Probe(
             request_id=f"late.requests/0@{self._asked}",
             at_ms=at_ms,
             release="",
             entities=entities,
-            inputs=INPUTS,
-            vector=[values[name] for name in self._names],
+            inputs=inputs,
+            vector=self._layout.vector(row_of(served, inputs, at_ms)),
             positions=served.positions,
             ages_ms=self._layout.ages_ms(served.ages_ms()),
         )
@@ -109,7 +139,7 @@ def prove(
     mutant: Callable[[Source], Source] = lambda source: source,
 ) -> Parity:
     """Prove probes against a history, with a replay of each source as ``mutant`` returns it."""
-    sources = [mutant(source) for view in model.views for source in view.sources]
+    sources = {name: mutant(source) for name, source in sources_of(model).items()}
 
     proof = ParityProof(model, lambda: LogReplay(sources, history, store, hindsight=hindsight), hindsight=hindsight)
     for probe in probes:

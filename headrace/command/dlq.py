@@ -11,25 +11,22 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from agents.handle_dead_letters import Case, DeadLetterDesk, Original, original_of
+from agents.handle_dead_letters import Case, Original, original_of
+from headrace.command.dlq_inputs import input_of, inputs_of
 from headrace.command.ending import FOUND_A_PROBLEM
 from headrace.command.options import AsJson, settings_of
-from headrace.command.publish import key_of
-from headrace.command.repair import event_of
 from headrace.command.voice import Voice
 from headrace.errors import UsageError
 from headrace.servers.substrate import existing
 from headrace.session import Session, open_session
-from streams.codecs import EventDecoder, decoder_of
 from streams.dead_letters import OPEN, REPLAYING, Letter
-from streams.errors import DecodeError
 from streams.sources import accept_poison
 
 group = typer.Typer(no_args_is_help=True, help="Dead letters, and what to do about them.")
 
 Result = TypeVar("Result")
-Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="The event topic that the letters come from.")]
-Places = Annotated[list[str] | None, typer.Argument(metavar="[LETTER...]", help="PARTITION/OFFSET of the source.")]
+Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="The topic that the letters come from.")]
+Places = Annotated[list[str] | None, typer.Argument(metavar="[LETTER...]", help="As `dlq list TOPIC` names them.")]
 Reason = Annotated[str, typer.Option(help="Those with this reason only.")]
 Every = Annotated[bool, typer.Option("--all", help="All open ones, where no letter is named.")]
 
@@ -44,17 +41,20 @@ def _dlq() -> None:
 @group.command("list")
 def list_command(
     context: typer.Context,
-    topic: Annotated[str, typer.Argument(metavar="[TOPIC]", help="One event topic, letter by letter.")] = "",
+    topic: Annotated[str, typer.Argument(metavar="[TOPIC]", help="One topic, letter by letter.")] = "",
     reason: Reason = "",
     every: Annotated[bool, typer.Option("--all", help="Handled ones too.")] = False,  # noqa: FBT002  # a flag
     *,
     as_json: AsJson = False,
 ) -> None:
-    """List dead letters by topic and reason: how many, the oldest and the newest. Open ones only, by default."""
+    """List dead letters by topic and reason: how many, the oldest and the newest. Open ones only, by default.
+
+    Topics are those of events, copies for rekeyed views, outcomes and examples.
+    """
 
     async def found(session: Session) -> list[Case]:
-        names = [event_of(session.app, topic).topic] if topic else [event.topic for event in session.app.events]
-        return [case for name in names for case in await _desk(session, name).cases()]
+        inputs = [input_of(session, topic)] if topic else inputs_of(session)
+        return [case for each in inputs for case in await each.desk(session).cases()]
 
     voice = Voice(as_json)
     cases = [case for case in _on(context, found) if _wanted(case, reason, every=every)]
@@ -76,14 +76,16 @@ def list_command(
 def show_command(
     context: typer.Context,
     topic: Topic,
-    place: Annotated[str, typer.Argument(metavar="LETTER", help="PARTITION/OFFSET of the source.")],
+    place: Annotated[
+        str, typer.Argument(metavar="LETTER", help="PARTITION/OFFSET of the source, as `dlq list TOPIC` names it.")
+    ],
     *,
     as_json: AsJson = False,
 ) -> None:
     """Show one letter: where it was, why it is here, its headers and its bytes."""
 
     async def found(session: Session) -> tuple[Case, Original]:
-        [case] = _named(await _desk(session, event_of(session.app, topic).topic).cases(), topic, [place])
+        [case] = _named(await input_of(session, topic).desk(session).cases(), topic, [place])
         return case, original_of(case.letter, session.artefacts)
 
     voice = Voice(as_json)
@@ -116,22 +118,23 @@ def replay_command(  # noqa: PLR0913, PLR0917  # a command's options
     given = None if file is None else _bytes_of(file)
 
     async def done(session: Session) -> tuple[list[Case], list[str], int]:
-        event, desk = event_of(session.app, topic), _desk(session, topic)
+        source = input_of(session, topic)
+        source.require_replay()
+        desk = source.desk(session)
         chosen = _chosen(await desk.cases(), topic, places, reason, every=every)
         if given is not None and len(chosen) != 1:
             raise UsageError(f"cannot replay: --with: expected one letter, got {len(chosen)}; name it")
 
-        def value_of(_: Letter, original: Original) -> Original:
-            value = original.value if given is None else given
-            key = original.key if original.key is not None else key_of(event, value or b"")
-            return Original(key, value, original.headers)
+        def record_of(_: Letter, original: Original) -> Original:
+            return source.put_back(original, given)
 
-        values = {
-            case.letter.id: value_of(case.letter, original_of(case.letter, session.artefacts)).value for case in chosen
-        }
-        refused = _refusals(decoder_of(event, session.schemas), values)
+        refused: dict[str, str] = {}
+        for case in chosen:
+            why = source.refusal(record_of(case.letter, original_of(case.letter, session.artefacts)))
+            if why is not None:
+                refused[case.letter.id] = why
         takes = [case for case in chosen if anyway or case.letter.id not in refused]
-        marks = [] if dry_run else await desk.replay(takes, value_of)
+        marks = [] if dry_run else await desk.replay(takes, record_of)
         still = [f"{case.letter.place}: {refused[case.letter.id]}" for case in chosen if case not in takes]
         return takes, still, len(marks)
 
@@ -162,7 +165,7 @@ def discard_command(  # noqa: PLR0913
         raise UsageError(f"cannot discard: {topic}: expected --because TEXT, got none; say why")
 
     async def done(session: Session) -> list[Case]:
-        desk = _desk(session, event_of(session.app, topic).topic)
+        desk = input_of(session, topic).desk(session)
         return await desk.discard(_chosen(await desk.cases(), topic, places, reason, every=every), because)
 
     voice = Voice(as_json)
@@ -182,7 +185,9 @@ def resume_command(
     """Let a partition that is full of poison be read on: what it holds by now may be dead."""
 
     async def done(session: Session) -> int:
-        found = {each.index: each for each in await session.log.partitions(event_of(session.app, topic).topic)}
+        if input_of(session, topic).event is None:
+            raise UsageError(f"cannot resume: {topic}: expected a topic of events or copies, got one that never pauses")
+        found = {each.index: each for each in await session.log.partitions(topic)}
         if partition not in found:
             raise UsageError(f"cannot resume: {topic}: expected one of {len(found)} partitions, got {partition}")
         [end] = await session.log.ends([found[partition]])
@@ -204,17 +209,13 @@ def _on(context: typer.Context, body: Callable[[Session], Awaitable[Result]]) ->
     return asyncio.run(run())
 
 
-def _desk(session: Session, topic: str) -> DeadLetterDesk:
-    return DeadLetterDesk(session.log, session.namespace, topic, session.artefacts)
-
-
 def _wanted(case: Case, reason: str, *, every: bool) -> bool:
     return (every or case.state in {OPEN, REPLAYING}) and reason in {"", case.letter.reason}
 
 
 def _chosen(cases: Sequence[Case], topic: str, places: Sequence[str] | None, reason: str, *, every: bool) -> list[Case]:
     if not places and not (every or reason):
-        raise UsageError(f"cannot choose letters: {topic}: expected PARTITION/OFFSET, --reason or --all, got none")
+        raise UsageError(f"cannot choose letters: {topic}: expected letters, --reason or --all, got none")
     found = _named(cases, topic, places) if places else list(cases)
     return [case for case in found if _wanted(case, reason, every=False)]
 
@@ -236,17 +237,6 @@ def _bytes_of(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot replay: {file}: {error.strerror}") from error
-
-
-def _refusals(decoder: EventDecoder, values: Mapping[str, bytes | None]) -> dict[str, str]:
-    """Return why the definition in force refuses values, for those that it does."""
-    refused: dict[str, str] = {}
-    for name, value in values.items():
-        try:
-            decoder.decode(value)
-        except DecodeError as error:
-            refused[name] = str(error)
-    return refused
 
 
 def _group(topic: str, reason: str, state: str, cases: Sequence[Case]) -> Mapping[str, Any]:
@@ -277,6 +267,7 @@ def _shown(case: Case, original: Original) -> dict[str, Any]:
         "version": letter.version,
         "first_seen": _time(letter.first_seen_ms),
         "origin": letter.origin,
+        "learner": letter.learner,
         "why": "" if case.mark is None else case.mark.why,
         "key": None if original.key is None else _printable(original.key),
         "headers": {name: _printable(content or b"") for name, content in original.headers},

@@ -21,6 +21,7 @@ from batch.parity import Label, Parity
 from batch.prove_parity import ParityProof
 from batch.read_predictions import PredictionReader
 from batch.replay_exactly import LogReplay
+from batch.serve_again import sources_of
 from definitions.declared import AppDefinition, ModelDefinition
 from definitions.errors import HeadraceError
 from headrace.command.bars import bars
@@ -184,7 +185,7 @@ def _world(settings: Settings) -> Iterator[_World]:
 
 @contextmanager
 def _proof(model: ModelDefinition, world: _World) -> Iterator[ParityProof]:
-    sources = [source for view in model.views for source in view.sources]
+    sources = sources_of(model)
 
     def replay() -> LogReplay:
         return LogReplay(sources, world.history, world.store, schemas=world.schemas)
@@ -219,16 +220,13 @@ def chosen_model(app: AppDefinition, name: str) -> ModelDefinition:
     """Return the model of that name; without a name, the app's only one.
 
     Raises:
-        UsageError: no name is given, and there is not just one model; or the model looks features up.
+        UsageError: no name is given, and there is not just one model.
         NotDeclared: there is no model of that name.
     """
     if not name and len(app.models) != 1:
         names = ", ".join(each.name for each in app.models) or "none"
         raise UsageError(f"cannot prove parity: {app.name}: expected one model, got {names}; name one")
-    model = app.model(name) if name else app.models[0]
-    if model.lookups:
-        raise UsageError(f"cannot prove parity: {model.key}: expected a model without lookups; name another one")
-    return model
+    return app.model(name) if name else app.models[0]
 
 
 def checked_sample(sample: float) -> float:

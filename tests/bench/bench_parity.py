@@ -29,6 +29,7 @@ import numpy as np
 
 from batch.prove_parity import ParityProof
 from batch.replay_exactly import LogReplay
+from batch.serve_again import sources_of
 from definitions.declared import ViewDefinition
 from streams.aggregates import KINDS
 from streams.reading import Asked
@@ -160,7 +161,9 @@ def measure(redis_url: str, probes: int, events: int, seed: int) -> dict[str, An
         serving = Serving(VIEWS, history, store)
         asking, reads = Asking(payments, chance), -(-probes // _READ_TOGETHER)
         proof = ParityProof(
-            serving.model, lambda: LogReplay(serving.sources, history, store, hindsight=False), hindsight=False
+            serving.model,
+            lambda: LogReplay(sources_of(serving.model), history, store, hindsight=False),
+            hindsight=False,
         )
         served_s, asked = 0.0, 0
         for newest_ms in turns(serving, history, reads, chance):

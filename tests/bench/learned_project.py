@@ -13,12 +13,10 @@ import pickle
 import random
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -26,17 +24,16 @@ from confluent_kafka import Producer
 
 from agents.learn_examples import fold
 from agents.transport.kafka import KafkaLog
-from definitions.declared import AppDefinition, ModelDefinition
-from headrace.settings import child_environment, read_settings
+from definitions.declared import ModelDefinition
 from online_models.snapshots import unseal
 from streams import topics
-from streams.artefacts import ArtefactStore
 from streams.joins import step_ms
 from streams.messages import Example, LabelSeen, Outcome, Prediction, Progress, encode
 from streams.records import Partition
 from streams.store import Pointer, Question
 from streams.store.redis import RedisStore
-from tests.bench.card_features import forget, load, until
+from tests.bench.card_features import until
+from tests.bench.folder_project import PARTITIONS, FolderProject, written
 from tests.bench.processes import descent
 
 MODEL, LEARNER = "fraud", "online"
@@ -44,7 +41,6 @@ FEATURES = 20
 START_MS = 1_767_247_200_000
 SPAN_MS = 3 * 3_600_000
 LABEL_AFTER_MS = 600_000
-PARTITIONS = 4
 
 _APP = """
 from datetime import datetime
@@ -67,9 +63,7 @@ class Fraud(hr.Model, version=1):
     online = hr.river(lambda: StandardScaler() | LogisticRegression())
     route = hr.Route(champion="online")
 """
-_REPOSITORY = Path(__file__).resolve().parents[2]
 _START_S = 60.0
-_STOP_S = 20.0
 _READ_S = 300.0
 
 
@@ -140,43 +134,8 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Learned:
-    """A project folder. Its namespace is its name."""
-
-    folder: Path
-    name: str
-    kafka: str
-    redis: str
-    app: AppDefinition
-
-    @property
-    def model(self) -> ModelDefinition:
-        """The one model."""
-        return self.app.model(MODEL)
-
-    @property
-    def artefacts(self) -> ArtefactStore:
-        """Where its snapshots are."""
-        return ArtefactStore(self.artefacts_folder)
-
-    @property
-    def artefacts_folder(self) -> Path:
-        """The folder of all its artefacts."""
-        return read_settings(self.folder).artefacts
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """The environment of the project's processes."""
-        settings = replace(read_settings(self.folder), kafka=self.kafka, redis=self.redis, admin_port=0)
-        return {**child_environment(settings), "PYTHONPATH": str(_REPOSITORY)}
-
-    async def create_topics(self) -> Sequence[Partition]:
-        """Create what the app needs; return the partitions of the label events."""
-        log = KafkaLog(self.kafka)
-        await log.create_topics(topics.declared(self.app, self.name, PARTITIONS))
-        found = await log.partitions(f"{self.name}.settled")
-        await log.close()
-        return found
+class Learned(FolderProject):
+    """The project, with what it has learned."""
 
     def fill(self, asked: Asked) -> None:
         """Write the outcomes.
@@ -202,22 +161,8 @@ class Learned:
     @contextmanager
     def running(self, *roles: str, module: Sequence[str] = ()) -> Iterator[int]:
         """Run roles; yield the pid of the process that does the work of the first."""
-        command = [sys.executable, "-m", *(module or ("headrace", "run")), *roles]
-        with (self.folder / "run.log").open("ab") as log:
-            process = subprocess.Popen(
-                command, cwd=self.folder, env=dict(self.environment), stdin=subprocess.PIPE, stdout=log, stderr=log
-            )
-        try:
+        with self.started(module or ("headrace", "run"), roles) as process:
             yield process.pid if module else self._child_of(process)
-        finally:
-            process.terminate()
-            try:
-                process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            assert process.stdin is not None
-            process.stdin.close()
 
     @contextmanager
     def store(self) -> Iterator[RedisStore]:
@@ -280,10 +225,6 @@ class Learned:
             estimator.learn_one(dict(zip(names, example.vector, strict=True)), example.label)
         return estimator
 
-    def said(self) -> str:
-        """Return what the roles said."""
-        return (self.folder / "run.log").read_text(errors="replace")
-
     def _child_of(self, supervisor: subprocess.Popen[bytes]) -> int:
         def children() -> list[int]:
             if supervisor.poll() is not None:
@@ -297,9 +238,5 @@ class Learned:
 @contextmanager
 def learned_project(name: str, *, kafka: str, redis_url: str) -> Iterator[Learned]:
     """Make the project; at the end it is gone, with its keys."""
-    with tempfile.TemporaryDirectory() as folder:
-        app = load(Path(folder), f"app_{name.replace('-', '_')}", _APP.format(name=name, features=FEATURES))
-        try:
-            yield Learned(Path(folder), name, kafka, redis_url, app)
-        finally:
-            forget(redis_url, name)
+    with written(name, _APP.format(name=name, features=FEATURES), redis_url) as (folder, app):
+        yield Learned(folder, name, kafka, redis_url, app)

@@ -11,26 +11,22 @@ import json
 import random
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Producer
 
-from agents.transport.kafka import KafkaLog
-from definitions.declared import AppDefinition, ModelDefinition
-from headrace.settings import child_environment, read_settings
 from streams import topics
-from streams.artefacts import ArtefactStore
 from streams.messages import Deployment, encode
 from streams.store import Question
 from streams.store.redis import RedisStore
-from tests.bench.card_features import forget, load, until
+from tests.bench.card_features import until
+from tests.bench.folder_project import FolderProject, written
 from tests.bench.local_kafka import say
 from tests.bench.payments import COUNTRIES, Payments, Produced, value_of
 from tests.bench.processes import descent
@@ -38,7 +34,6 @@ from tests.bench.processes import descent
 MODEL, CHAMPION, SHADOW = "fraud", "offline", "online"
 DAY_MS = 24 * 3_600_000
 DISORDER_MS = 5_000
-PARTITIONS = 4
 
 _APP = """
 from datetime import datetime
@@ -87,9 +82,7 @@ class Fraud(hr.Model, version=1):
     online = hr.river(lambda: StandardScaler() | LogisticRegression())
     route = hr.Route(champion="offline", shadow=["online"])
 """
-_REPOSITORY = Path(__file__).resolve().parents[2]
 _START_S = 60.0
-_STOP_S = 20.0
 _CATCH_UP_S = 900.0
 _TRAIN_S = 900.0
 
@@ -154,37 +147,10 @@ def questions(cards: Sequence[int], *, seed: int) -> Iterator[dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A project folder. Its namespace is its name."""
+class Scored(FolderProject):
+    """The project, with what was published before anybody asks."""
 
-    folder: Path
-    name: str
-    kafka: str
-    redis: str
-    app: AppDefinition
     past: Past
-
-    @property
-    def model(self) -> ModelDefinition:
-        """The one model."""
-        return self.app.model(MODEL)
-
-    @property
-    def artefacts(self) -> ArtefactStore:
-        """Where its releases are."""
-        return ArtefactStore(read_settings(self.folder).artefacts)
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """The environment of the project's processes."""
-        settings = replace(read_settings(self.folder), kafka=self.kafka, redis=self.redis, admin_port=0)
-        return {**child_environment(settings), "PYTHONPATH": str(_REPOSITORY)}
-
-    async def create_topics(self) -> None:
-        """Create what the app needs."""
-        log = KafkaLog(self.kafka)
-        await log.create_topics(topics.declared(self.app, self.name, PARTITIONS))
-        await log.close()
 
     def fill(self, questions_asked: int) -> None:
         """Publish the past, and write the questions of the training beside the app."""
@@ -240,26 +206,8 @@ class Scored:
     @contextmanager
     def running(self, *roles: str, module: Sequence[str] = ("headrace", "run")) -> Iterator[int]:
         """Run roles; yield the pid of the process that was started. ``module`` is what Python runs."""
-        with (self.folder / "run.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", *module, *roles],
-                cwd=self.folder,
-                env=dict(self.environment),
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-            )
-        try:
+        with self.started(module, roles) as process:
             yield process.pid
-        finally:
-            process.terminate()
-            try:
-                process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            assert process.stdin is not None
-            process.stdin.close()
 
     def pid_of(self, role: str, supervisor: int) -> int:
         """Return the process of a role, as soon as there is one.
@@ -290,20 +238,12 @@ class Scored:
         finally:
             store.close()
 
-    def said(self) -> str:
-        """Return what the roles said."""
-        return (self.folder / "run.log").read_text(errors="replace")
-
 
 @contextmanager
 def scored_project(name: str, *, kafka: str, redis_url: str, past: Past, trees: int = 200) -> Iterator[Scored]:
     """Make the project; at the end it is gone, with its keys."""
-    with tempfile.TemporaryDirectory() as folder:
-        app = load(Path(folder), f"app_{name.replace('-', '_')}", _APP.format(name=name, trees=trees, depth=6))
-        try:
-            yield Scored(Path(folder), name, kafka, redis_url, app, past)
-        finally:
-            forget(redis_url, name)
+    with written(name, _APP.format(name=name, trees=trees, depth=6), redis_url) as (folder, app):
+        yield Scored(folder, name, kafka, redis_url, app, past)
 
 
 def publish(bootstrap: str, topic: str, records: Iterator[Produced] | Sequence[Produced]) -> None:

@@ -12,16 +12,18 @@ import random
 import shutil
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from headrace import servers
-from tests.chaos.learning import teach
+from tests.chaos.learning import Taught, teach
 from tests.chaos.learning_crash import MUTANTS as LEARNING_MUTANTS
-from tests.chaos.learning_scored import score_and_label
-from tests.chaos.scenarios import ALL, GOES_BACK
+from tests.chaos.learning_scored import Scored, score_and_label
+from tests.chaos.scenarios import ALL, GOES_BACK, REKEYED
 from tests.chaos.scoring import survive
 from tests.chaos.stage import ChaosError, Stage
 from tests.chaos.truth import judge
@@ -38,6 +40,7 @@ SCORED_KILLS, SCORED_S = 10, 60.0
 NAMES = (*ALL, SCORING, LEARNING, SCORED)
 _SEARCHED = 4_000
 _SHOWN = 5
+_TOLD_EVERY_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def play(name: str, folder: Path, *, seed: int, events: int, trouble: int | None
     """Play one scenario in ``folder``, whose servers are started if they are not up, and judge it by the topic."""
     scenario, most = ALL[name]
     began_s = time.monotonic()
-    stage = Stage(folder / name, folder, f"chaos-{name}-{seed % 10_000}"[:32], seed)
+    stage = Stage(folder / name, folder, f"chaos-{name}-{seed % 10_000}"[:32], seed, rekeyed=name in REKEYED)
     killed, lost, twice, problems = 0, None, None, list[str]()
     try:
         killed = scenario(stage, events, most if trouble is None else trouble)
@@ -111,43 +114,33 @@ def play_learning(
     folder: Path, *, seed: int, kills: int = LEARNING_KILLS, rollbacks: int = LEARNING_ROLLBACKS, mutant: str = ""
 ) -> Outcome:
     """Play the scenario of labels on the servers of ``folder``."""
-    began_s = time.monotonic()
-    try:
-        found = teach(folder, folder / (mutant or LEARNING), seed=seed, kills=kills, rollbacks=rollbacks, mutant=mutant)
-    except ChaosError as error:
-        seconds = round(time.monotonic() - began_s, 1)
-        return Outcome(LEARNING, seed, 0, 0, None, None, 0, [str(error)], seconds, digests_equal=False)
-    return Outcome(
-        scenario=LEARNING,
-        seed=seed,
-        events=found.outcomes,
-        kills=found.kills,
-        lost=found.lost,
-        counted_twice=found.learned_twice,
-        chain_breaks=found.chain_breaks,
-        problems=found.problems,
-        seconds=round(time.monotonic() - began_s, 1),
-        digests_equal=found.digests_equal,
-        learning=asdict(found),
+    own = folder / (mutant or LEARNING)
+    return _learned(
+        LEARNING, seed, lambda: teach(folder, own, seed=seed, kills=kills, rollbacks=rollbacks, mutant=mutant)
     )
 
 
 def play_scored(folder: Path, *, seed: int, kills: int = SCORED_KILLS, seconds: float = SCORED_S) -> Outcome:
     """Play the scenario of scorers killed while labels come, on the servers of ``folder``."""
+    return _learned(SCORED, seed, lambda: score_and_label(folder, seed=seed, kills=kills, seconds=seconds))
+
+
+def _learned(name: str, seed: int, scenario: Callable[[], Taught | Scored]) -> Outcome:
+    """Play a scenario in which something is learned; return what it came to."""
     began_s = time.monotonic()
     try:
-        found = score_and_label(folder, seed=seed, kills=kills, seconds=seconds)
+        found = scenario()
     except ChaosError as error:
         seconds = round(time.monotonic() - began_s, 1)
-        return Outcome(SCORED, seed, 0, 0, None, None, 0, [str(error)], seconds, digests_equal=False)
+        return Outcome(name, seed, 0, 0, None, None, 0, [str(error)], seconds, digests_equal=False)
     return Outcome(
-        scenario=SCORED,
+        scenario=name,
         seed=seed,
-        events=found.predictions,
+        events=found.events,
         kills=found.kills,
         lost=found.lost,
-        counted_twice=0,
-        chain_breaks=0,
+        counted_twice=found.learned_twice,
+        chain_breaks=found.chain_breaks,
         problems=found.problems,
         seconds=round(time.monotonic() - began_s, 1),
         digests_equal=found.digests_equal,
@@ -171,10 +164,11 @@ def main() -> int:
     _say(f"seed {given.seed}; files in {folder}")
     outcomes = []
     try:
-        for place, name in enumerate(given.scenarios or NAMES):
-            _say(f"{name}: begins")
-            seed = given.seed + place
-            outcomes.append(_play(name, folder, seed, given.events))
+        names = given.scenarios or NAMES
+        for place, name in enumerate(names):
+            _say(f"{name}: begins, {place + 1} of {len(names)}")
+            with _progress(name, folder):
+                outcomes.append(_play(name, folder, given.seed + place, given.events))
             _tell(outcomes[-1])
         found = _learning_mutants_found(folder, given.seed) if LEARNING in (given.scenarios or NAMES) else []
     finally:
@@ -186,6 +180,26 @@ def main() -> int:
         shutil.rmtree(folder)
     print(json.dumps(_line(outcomes, mutants, len(found))), flush=True)  # noqa: T201  # the command's answer
     return 1 if wrong or len(found) < mutants else 0
+
+
+@contextmanager
+def _progress(name: str, folder: Path) -> Iterator[None]:
+    """Say now and then that the scenario goes on: how long by now, and how many processes it has started."""
+    ended, began_s = threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        while not ended.wait(_TOLD_EVERY_S):
+            logs = (each for kind in ("worker", "executor") for each in folder.rglob(f"{kind}-*.log"))
+            _say(f"{name}: {time.monotonic() - began_s:.0f} s, {len({*logs} - before)} processes started")
+
+    before = {*folder.rglob("*-*.log")}
+    telling = threading.Thread(target=tell, name="progress", daemon=True)
+    telling.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        telling.join()
 
 
 def _play(name: str, folder: Path, seed: int, events: int) -> Outcome:

@@ -18,9 +18,12 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 
 import headrace.session
+from agents.copy_events import CopyRole
 from agents.featurize import FeaturesRole
 from agents.transport import Assigned, kafka_producer, kafka_reader
 from headrace import role
+from streams.copies import copier_fold
+from streams.derived import copied_from
 from streams.records import Partition
 from streams.store import Link, OnlineStore
 
@@ -34,6 +37,18 @@ POINTS = (
     "in-open",
     "in-revoke",
 )
+COPY_POINTS = (
+    "before-copy",
+    "after-copy",
+    "before-copied",
+    "after-copied",
+    "copier-open",
+    "copier-revoke",
+    "before-commit",
+    "after-commit",
+)
+"""Where a copier dies: at a copy, at its row, at its hint to the group, and where partitions come and go."""
+
 HITS = ("1", "2", "last")
 
 
@@ -79,9 +94,10 @@ class TrappedStore:
     def write(self, links: Sequence[Link]) -> None:
         """Write, if that is survived."""
         last = any(link.row is not None and _is_end(link.key.partition.index, link.row.next) for link in links)
-        self._trap.reach("before-write", last=last)
+        what = "copied" if any(link.key.fold.startswith(copier_fold("")) for link in links) else "write"
+        self._trap.reach(f"before-{what}", last=last)
         self._store.write(links)
-        self._trap.reach("after-write", last=last)
+        self._trap.reach(f"after-{what}", last=last)
 
 
 def trapped_consumer(trap: Trap) -> type[Consumer]:
@@ -99,19 +115,17 @@ def trapped_consumer(trap: Trap) -> type[Consumer]:
 
 
 def trapped_producer(trap: Trap) -> type[kafka_producer.KafkaProducer]:
-    """Return the producer, with a trap before a dead letter is sent and after it is acknowledged."""
+    """Return the producer, with a trap before a dead letter or a copy is sent, and after it is acknowledged."""
 
     class TrappedProducer(kafka_producer.KafkaProducer):
         def produce(self, topic: str, value: bytes | None, **given: Any) -> Any:
-            headers = dict(given.get("headers") or ())
-            index, offset = int(headers.get("dlq.partition", b"-1")), int(headers.get("dlq.offset", b"-1"))
-            last = _is_end(index, offset + 1)
-            trap.reach("before-letter", last=last)
+            what, last = _sent(given.get("headers") or ())
+            trap.reach(f"before-{what}", last=last)
             sent = super().produce(topic, value, **given)
 
             async def acknowledged() -> int:
                 found: int = await sent
-                trap.reach("after-letter", last=last)
+                trap.reach(f"after-{what}", last=last)
                 return found
 
             return acknowledged()
@@ -119,28 +133,38 @@ def trapped_producer(trap: Trap) -> type[kafka_producer.KafkaProducer]:
     return TrappedProducer
 
 
-def trap_role(trap: Trap) -> None:
+def _sent(headers: Sequence[tuple[str, bytes | None]]) -> tuple[str, bool]:
+    """Return what is sent, and whether it is of the last record of a partition that comes to that."""
+    copied, told = copied_from(headers), dict(headers)
+    if copied is not None:
+        # The very last one cannot be used: it is not copied.
+        return "copy", _is_end(copied.partition, copied.after + 1)
+    index, offset = int(told.get("dlq.partition") or b"-1"), int(told.get("dlq.offset") or b"-1")
+    return "letter", _is_end(index, offset + 1)
+
+
+def trap_role(trap: Trap, role: type[FeaturesRole | CopyRole], in_open: str, in_revoke: str) -> None:
     """Set traps where a partition has just been opened, and where one is about to be given up.
 
     The last opening is the one with which two partitions are in hand, the share of a third process that comes; the last
     to be given up is the only one left.
     """
-    opened, closed = FeaturesRole.open, FeaturesRole.close
+    opened, closed = role.open, role.close
     held: set[Partition] = set()
 
-    async def trapped_open(self: FeaturesRole, given: Assigned) -> int:
+    async def trapped_open(self: Any, given: Assigned) -> int:
         found = await opened(self, given)
         held.add(given.partition)
-        trap.reach("in-open", last=len(held) == 2)
+        trap.reach(in_open, last=len(held) == 2)
         return found
 
-    async def trapped_close(self: FeaturesRole, partition: Partition) -> None:
-        trap.reach("in-revoke", last=len(held) == 1)
+    async def trapped_close(self: Any, partition: Partition) -> None:
+        trap.reach(in_revoke, last=len(held) == 1)
         held.discard(partition)
         await closed(self, partition)
 
-    FeaturesRole.open = trapped_open  # type: ignore[method-assign]
-    FeaturesRole.close = trapped_close  # type: ignore[method-assign]
+    role.open = trapped_open  # type: ignore[method-assign]
+    role.close = trapped_close  # type: ignore[method-assign]
 
 
 def main() -> None:
@@ -152,7 +176,8 @@ def main() -> None:
     from agents.transport import kafka  # noqa: PLC0415  # after the names it takes are ours
 
     setattr(kafka, "KafkaProducer", trapped_producer(trap))  # noqa: B010
-    trap_role(trap)
+    trap_role(trap, FeaturesRole, "in-open", "in-revoke")
+    trap_role(trap, CopyRole, "copier-open", "copier-revoke")
     sys.argv[1:] = ["features"]
     role.main()
 

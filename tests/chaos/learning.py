@@ -77,6 +77,11 @@ class Taught:
     """How many processes were killed at each point."""
     problems: list[str] = field(default_factory=list)
 
+    @property
+    def events(self) -> int:
+        """What was played: outcomes."""
+        return self.outcomes
+
 
 def teach(home: Path, folder: Path, *, seed: int, kills: int, rollbacks: int, mutant: str = "") -> Taught:
     """Play the scenario on the servers of ``home``, which are started if they are not up, and judge what is left."""

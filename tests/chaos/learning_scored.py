@@ -57,8 +57,15 @@ class Scored:
     examples: int = 0
     copies: int = 0
     lost: int = 0
+    learned_twice: int = 0
+    chain_breaks: int = 0
     digests_equal: bool = False
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def events(self) -> int:
+        """What was played: predictions."""
+        return self.predictions
 
 
 def score_and_label(home: Path, *, seed: int, kills: int, seconds: float) -> Scored:

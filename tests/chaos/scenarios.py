@@ -13,7 +13,7 @@ import redis
 
 from headrace import servers
 from headrace.servers import redis as redis_server
-from tests.chaos.crash import HITS, POINTS
+from tests.chaos.crash import COPY_POINTS, HITS, POINTS
 from tests.chaos.stage import ChaosError, Stage, serve
 from tests.chaos.workers import Workers
 
@@ -22,7 +22,7 @@ FROZEN_S = 11.0
 
 _TRIES = 5
 _TRAPPED_S = 8.0
-"""How long a process may take to come to its trap: to start, to be given partitions, to read."""
+"""How long a process that has begun may take to come to its trap: to be given partitions, to read."""
 
 Scenario = Callable[[Stage, int, int], int]
 """Plays with (stage, events, how much trouble); returns how many processes were killed."""
@@ -44,7 +44,7 @@ def kills(stage: Stage, events: int, trouble: int) -> int:
 
 def crash_points(stage: Stage, events: int, trouble: int) -> int:
     """Let a process kill itself at each named point, at the first, the second and the last time it comes there."""
-    named = list(product(POINTS, HITS))
+    named = list(product(COPY_POINTS if stage.rekeyed else POINTS, HITS))
     stage.chance.shuffle(named)
     chosen = sorted(named[:trouble], key=lambda each: each[1] == "last")
     with Workers(stage, count=2) as workers:
@@ -62,6 +62,7 @@ def _crash(stage: Stage, workers: Workers, point: str, hit: str) -> None:
     for _ in range(_TRIES):
         (stage.folder / "ends.json").unlink(missing_ok=True)
         trapped = workers.start(point, hit)
+        workers.until_begun(trapped)
         until_s = time.monotonic() + _TRAPPED_S
         while time.monotonic() < until_s and trapped.poll() is None:
             stage.publish_tail()
@@ -212,8 +213,14 @@ ALL: Mapping[str, tuple[Scenario, int]] = {
     "rebalance-storm": (rebalance_storm, 15),
     "frozen-owner": (frozen_owner, 2),
     "rolling-deploy": (rolling_deploy, 1),
+    "rekeyed-crash-points": (crash_points, len(COPY_POINTS) * len(HITS)),
+    "rekeyed-kills": (kills, 10),
+    "rekeyed-rolled-back": (redis_rolled_back, 2),
 }
 """Every scenario, and how much trouble the full run makes in it."""
 
-GOES_BACK = ("redis-rolled-back", "stale-replica")
+REKEYED = tuple(name for name in ALL if name.startswith("rekeyed"))
+"""Scenarios with a view that reads copies."""
+
+GOES_BACK = ("redis-rolled-back", "stale-replica", "rekeyed-rolled-back")
 """Scenarios in which the store forgets what living processes wrote: some of their writes have to be refused."""

@@ -14,14 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from agents.transport.kafka import KafkaLog
-from definitions.declared import AppDefinition
+from definitions.declared import AppDefinition, Source
 from headrace import servers
 from headrace.loading import load_app
+from streams.copies import copier_fold
 from streams.intake import FOLD
-from streams.store import Question
+from streams.placement import placed
+from streams.store import Question, Row
 from streams.store.redis import RedisStore
 from streams.topics import declared
 
@@ -48,6 +50,11 @@ class Users(hr.Features, on=Sale, by="user", version=1):
     sales = hr.count().over("1h", "7d")
     cents = hr.sum(Sale.cents).over("1h", "7d")
 """
+_BY_SHOP = """
+class ByShop(hr.Features, on=Sale, by="shop", version=1, rekey=True):
+    sales = hr.count().over("7d")
+    cents = hr.sum(Sale.cents).over("7d")
+"""
 _SHOPS = """
 class Shops(hr.Features, on=Sale, by="shop", version=1):
     sales = hr.count().over("7d")
@@ -72,6 +79,8 @@ class Stage:
     home: Path
     name: str
     seed: int
+    rekeyed: bool = False
+    """Whether there is a view of shops that reads copies, too."""
     published: int = 0
     ends: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(PARTITIONS), 0))
 
@@ -95,18 +104,20 @@ class Stage:
     async def _create_topics(self) -> None:
         log = KafkaLog(self.kafka)
         await log.create_topics(declared(self.app(), self.name, PARTITIONS))
+        [self.topic_id, *_] = [each.topic_id for each in await log.partitions(self.topic)]
         await log.close()
 
     def declare(self, *, shops: bool) -> None:
         """Write the author's module, with or without its second view."""
-        (self.folder / "app.py").write_text((_EVENT + (_SHOPS if shops else "")).format(name=self.name))
+        views = _EVENT + (_SHOPS if shops else "") + (_BY_SHOP if self.rekeyed else "")
+        (self.folder / "app.py").write_text(views.format(name=self.name))
 
     def app(self) -> AppDefinition:
-        """Return the definitions as they are now."""
+        """Return the definitions as they are now, placed."""
         sys.path.insert(0, str(self.folder))
         sys.modules.pop("app", None)
         try:
-            return load_app("app")
+            return placed(load_app("app"), self.name)
         finally:
             sys.path.remove(str(self.folder))
             sys.modules.pop("app", None)
@@ -148,7 +159,9 @@ class Stage:
     def publish_tail(self, count: int = 50) -> dict[int, int]:
         """Publish a few sales to every partition, the last of each unusable; return where each partition then ends."""
         ends = {index: end + count for index, end in self.ends.items()}
-        (self.folder / "ends.json").write_text(json.dumps(ends))
+        # Put there whole: processes look at it whenever they come to a trap.
+        (self.folder / "ends.new").write_text(json.dumps(ends))
+        (self.folder / "ends.new").replace(self.folder / "ends.json")
         for index in ends:
             for _ in range(count - 1):
                 self._send(self._sale(), partition=index)
@@ -181,14 +194,34 @@ class Stage:
     # -- progress
 
     def read(self) -> int:
-        """Return how many records every fold accounts for: the least of them."""
-        folds = [FOLD, *(view.key for view in self.app().views)]
+        """Return how many records of the topic every fold of it accounts for: the least of them."""
+        app = self.app()
+        folds = [FOLD, *(copier_fold(copy.topic) for copy in app.copies)]
+        folds += [source.key for source in app.sources_on(self.topic)]
+        return min(sum(row.read for row in self.rows(fold, self.topic_id)) for fold in folds)
+
+    def rows(self, fold: str, topic_id: str) -> list[Row]:
+        """Return a fold's rows on a topic; on all where none is named."""
         store = self.store()
         try:
-            answer = store.read(Question(folds=folds), timeout_ms=10_000)
+            [found] = store.read(Question(folds=[fold]), timeout_ms=10_000).rows
         finally:
             store.close()
-        return min(sum(stored.row.read for stored in found.values()) for found in answer.rows)
+        return [stored.row for name, stored in found.items() if name.startswith(topic_id)]
+
+    def _copies_read(self) -> bool:
+        """Return whether every copy that there is has been read."""
+        return all(self._is_read(source) for view in self.app().views for source in view.sources if source.rekey)
+
+    def _is_read(self, source: Source) -> bool:
+        reader = Consumer({"bootstrap.servers": self.kafka, "group.id": self.name, "log_level": 0})
+        try:
+            spans = [TopicPartition(source.event.topic, index) for index in range(PARTITIONS)]
+            ends = sum(reader.get_watermark_offsets(span, timeout=30)[1] for span in spans)
+        finally:
+            reader.close()
+        # The topic was made once: all rows of the fold are on it.
+        return sum(row.next for row in self.rows(source.key, "")) == ends
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait for a condition.
@@ -206,3 +239,5 @@ class Stage:
         """Wait until every fold accounts for so many records, all that were published if not told."""
         wanted = self.published if count is None else count
         self.until(lambda: self.read() >= wanted, f"{wanted} records read")
+        if count is None and self.rekeyed:
+            self.until(self._copies_read, "every copy read")

@@ -13,7 +13,10 @@ from tests.chaos.__main__ import play
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.chaos]
 
 
-@pytest.mark.parametrize(("scenario", "trouble"), [("crash-points", 4), ("redis-rolled-back", 1), ("frozen-owner", 1)])
+@pytest.mark.parametrize(
+    ("scenario", "trouble"),
+    [("crash-points", 4), ("rekeyed-crash-points", 3), ("redis-rolled-back", 1), ("frozen-owner", 1)],
+)
 @pytest.mark.usefixtures("kafka", "redis_url")  # they skip, or fail in CI, where no server can be started
 def test_nothing_is_lost_or_counted_twice(scenario: str, trouble: int, tmp_path: Path) -> None:
     seed = random.randrange(2**32)

@@ -74,6 +74,11 @@ class Workers:
         """Return the module and the arguments of a process."""
         return ["tests.chaos.crash", *crash] if crash else ["headrace.role", "features"]
 
+    def until_begun(self, newest: subprocess.Popen[bytes]) -> None:
+        """Wait until the process that was started last has begun, or has ended."""
+        log = self.log(self._started - 1)
+        self.stage.until(lambda: newest.poll() is not None or _BEGUN in log.read_text(), "a worker begun")
+
     def log(self, number: int) -> Path:
         """Return the file that takes what a process says."""
         return self.stage.folder / f"worker-{number}.log"

@@ -24,11 +24,14 @@ from agents.transport.kafka import KafkaLog
 from definitions.declared import AppDefinition, EventDefinition
 from streams import topics
 from streams.artefacts import ArtefactStore
+from streams.messages import encode
+from streams.partitioning import partition_of
 from streams.store.memory import MemoryStore
 from streams.topics import TopicConfig
-from tests.apps.project import Project, departed, write_project
+from tests.apps.project import AT_MS, Project, departed, write_project
 from tests.builders import event_definition, view_definition
 from tests.hazards import hazards
+from tests.learning import prediction
 
 pytestmark = pytest.mark.kafka
 
@@ -75,7 +78,7 @@ class World:
 
     async def cases(self) -> list[Case]:
         """Return the dead letters."""
-        return await DeadLetterDesk(self.log, self.name, self.event.topic, self.context.artefacts).cases()
+        return await DeadLetterDesk(self.log, self.event.topic, self.letters, self.context.artefacts).cases()
 
     async def publish(self, *values: bytes | None) -> None:
         """Publish values as they are."""
@@ -195,6 +198,49 @@ def test_people_list_show_replay_and_discard_letters(project: Project, tmp_path:
         assert len(answer(project, "dlq", "list", topic, "--all")["letters"]) == 2  # type: ignore[arg-type]
         assert project.features("JFK")["values"]["flights_1h"] == 1
         project.audit()
+
+
+@pytest.mark.redis
+def test_letters_of_outcomes_and_examples_are_handled_where_those_of_events_are(
+    project: Project, tmp_path: Path
+) -> None:
+    """A prediction that was cut short is mended and counts once; an example cannot be put back, and is told why."""
+    asked = encode(prediction(project.model, 1, "F1", AT_MS))
+    outcomes, examples = topics.outcomes(project.name, project.model), topics.examples(project.name, project.model)
+    (tmp_path / "mended.json").write_bytes(asked)
+    with project.running("features", "learning"):
+        home = {"key": b"F1", "partition": partition_of(b"F1", 2)}
+        project.send(outcomes, asked[:-9], **home)
+        project.send(examples, b"no example", partition=0)
+        project.until(lambda: len(answer(project, "dlq", "list")["groups"]) == 2)  # type: ignore[arg-type]
+        found = {each["topic"]: each for each in answer(project, "dlq", "list")["groups"]}  # type: ignore[attr-defined]
+        assert {topic: (each["reason"], each["count"]) for topic, each in found.items()} == {
+            outcomes: ("bad_json", 1), examples: ("unreadable", 1)
+        }  # fmt: skip
+
+        assert answer(project, "dlq", "replay", outcomes, "--all", code=1)["replayed"] == 0
+        place = answer(project, "dlq", "list", outcomes)["letters"][0]["letter"]  # type: ignore[index]
+        mended = ("dlq", "replay", outcomes, place, "--with", str(tmp_path / "mended.json"))
+        assert answer(project, *mended)["replayed"] == 1
+        assert answer(project, "dlq", "replay", outcomes, "--all")["replayed"] == 0
+
+        shown = answer(project, "dlq", "show", examples, "0/0/online")
+        assert (shown["text"], shown["stage"], shown["learner"]) == ("no example", "learn", "online")
+        refused = project.command("dlq", "replay", examples, "--all")
+        assert refused.returncode == 2
+        assert "headrace models rollback late LEARNER --to DIGEST --relearn" in refused.stderr
+        assert answer(project, "dlq", "discard", examples, "0/0/online", "--because", "a test")["discarded"] == 1
+        assert answer(project, "dlq", "list")["groups"] == []
+
+        project.send(f"{project.name}.arrived", arrived("F1"), key=b"F1")
+        project.until(lambda: len(project.records(examples)) == 2)
+        pending = answer(project, "models", "pending", "late")
+        assert (pending["predictions"], pending["matched"], pending["reconciles"]) == (1, 1, True)
+    project.audit()
+
+
+def arrived(flight: str) -> bytes:
+    return json.dumps({"flight_id": flight, "delay_min": 30.0, "arrived_at": AT_MS + 3_600_000}).encode()
 
 
 @pytest.mark.redis

@@ -9,9 +9,12 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from streams.derived import COPIED_HEADER, CopyHeaders
+from streams.records import Partition
 from streams.store import Question, Row
 from streams.store.redis import RedisStore
 from tests.apps.project import Project, children_of
@@ -127,3 +130,38 @@ def test_features_as_of_comes_up_to_the_present_and_a_copy_topic_can_be_examined
         copy = f"{project.name}.{project.name}.sales.by.shop"
         said = project.command("repair", copy, "--json")
         assert (said.returncode, json.loads(said.stdout)["faults"]) == (0, [])
+
+
+def test_a_dead_copy_is_put_back_and_counts_once_and_what_nobody_copied_is_not(project: Project) -> None:
+    topic = f"{project.name}.sales"
+    copy, mended = f"{project.name}.{topic}.by.shop", project.folder / "mended.json"
+    mended.write_text(json.dumps({"sale": 7, "shop": "s1", "cents": 40, "at": START_MS}))
+
+    def dlq(*arguments: str, code: int = 0) -> dict[str, Any]:
+        said = project.command("dlq", *arguments, "--json")
+        assert said.returncode == code, said.stdout + said.stderr
+        answer: dict[str, Any] = json.loads(said.stdout)
+        return answer
+
+    with project.running("features"):
+        given = json.dumps({"sale": 1, "shop": "s1", "cents": 5, "at": START_MS})
+        assert project.command("publish", topic, "-", given=given).returncode == 0
+        project.until(lambda: features(project, "shops", "s1")["values"]["sales_7d"] == 1)
+        place = {"partition": project.records(copy)[0].partition(), "key": b"s1"}
+        source = dict(project.records(copy)[0].headers() or ())[COPIED_HEADER]
+        # The copies that a later process sends where an earlier one cannot read them.
+        dead = CopyHeaders(Partition(topic, 0, json.loads(source)[0]))(1_000, 0, (2, START_MS))
+        project.send(copy, b"{oops", b"{oops", headers=dead, **place)
+        project.send(copy, mended.read_bytes(), **place)
+        project.until(lambda: sum(each["count"] for each in dlq("list")["groups"]) == 2)
+        groups = {each["reason"]: each["count"] for each in dlq("list")["groups"]}
+        assert groups == {"bad_json": 1, "no_copy": 1}
+
+        assert len(dlq("replay", copy, "--all", code=1)["still_dead"]) == 2
+        [letter] = dlq("list", copy, "--reason", "bad_json")["letters"]
+        assert dlq("replay", copy, letter["letter"], "--with", str(mended))["replayed"] == 1
+        project.until(lambda: features(project, "shops", "s1")["values"] == {"sales_7d": 2, "cents_7d": 45})
+        assert dlq("replay", copy, "--reason", "bad_json")["replayed"] == 0
+        assert dlq("discard", copy, "--all", "--because", "no copy")["discarded"] == 1
+        assert dlq("list")["groups"] == []
+        assert features(project, "plain", "s1")["values"] == {"sales_7d": 1, "cents_7d": 5}

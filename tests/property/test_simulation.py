@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.simulation.search import MUTANTS, play, search
 
-SCHEDULES = {"features": 3_000, "balances": 2_000}
+SCHEDULES = {"features": 3_000, "balances": 2_000, "rekeyed": 1_000}
 """How many each of two processes plays."""
 
 SEARCHED = 4_000

@@ -1,4 +1,4 @@
-"""``python -m tests.simulation [features|balances]``: many schedules, or one again by its seed, or a mutant's."""
+"""``python -m tests.simulation [SUBJECT]``: many schedules, or one again by its seed, or a mutant's."""
 
 from __future__ import annotations
 

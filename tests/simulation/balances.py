@@ -90,6 +90,7 @@ class Balances:
     """The fold as a `tests.simulation.world.Subject`."""
 
     topic = "balances"
+    reads = ("balances",)
 
     def __init__(self, partitions: int = 1) -> None:
         self._partitions = partitions

@@ -50,6 +50,7 @@ class Features:
     """Two views over one topic. Ids are powers of two: a sum says which events it contains, and how often."""
 
     topic = EVENT.topic
+    reads = (EVENT.topic,)
 
     def __init__(self, partitions: int = 1) -> None:
         self._partitions = partitions

@@ -6,16 +6,23 @@ Every mutant changes one part of a simulated process, from outside: what leaves 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
+from agents.featurize import FeaturesRole
 from agents.runner import Runner
 from agents.transport import Headers
+from streams import engine
+from streams.copies import Sifted
+from streams.derived import COPIED_HEADER
 from streams.records import RecordBatch
 from streams.store import Cell, Link, Row, RowKey, fresh_mark
 from tests.simulation.connection import Connection
 from tests.simulation.process import Parts
+from tests.simulation.rekeyed import FeaturesProcess
 from tests.simulation.sending import SimulatedProducer
 from tests.simulation.store import TimeTravellingStore
 
@@ -179,6 +186,39 @@ FEATURES: Mapping[str, Callable[[Parts], Parts]] = {
     "dead letters not acknowledged before the row": lambda parts: replace(parts, producer=LettersNotAwaited),
 }
 """Mutants that the features role shows."""
+
+
+class CopiesSentAloneProducer(SimulatedProducer):
+    """Does not say which copy was sent just before and is not acknowledged yet."""
+
+    def produce(self, topic: str, value: bytes | None, *, headers: Headers = (), **given: Any) -> Awaitable[int]:
+        """Say that none was."""
+        told = [(name, _alone(content) if name == COPIED_HEADER else content) for name, content in headers]
+        return super().produce(topic, value, headers=told, **given)
+
+
+def _alone(content: bytes | None) -> bytes:
+    topic_id, _, stamp = json.loads(content or b"")
+    return json.dumps([topic_id, 0, stamp]).encode()
+
+
+class EveryCopyTaken(FeaturesRole):
+    """Does not ask whether a copy was there before."""
+
+    async def apply(self, batch: RecordBatch) -> None:
+        """Take what comes."""
+        with mock.patch.object(engine, "first_copies", lambda row, given: Sifted(given, (), (), row.copied)):
+            await super().apply(batch)
+
+
+COPIES: Mapping[str, Callable[[Parts], Parts]] = {
+    "copies sent again taken again": lambda parts: replace(
+        parts, role=lambda context: FeaturesProcess(context, features=EveryCopyTaken)
+    ),
+    "copies not acknowledged before the row": lambda parts: replace(parts, producer=LettersNotAwaited),
+    "copies that do not name their predecessor": lambda parts: replace(parts, producer=CopiesSentAloneProducer),
+}
+"""Mutants that a rekeyed view has to show."""
 
 FOLDS: Mapping[str, Callable[[Parts], Parts]] = {
     "cell position not the maximum": lambda parts: replace(parts, connection=CellPositionNotTheMaximum),

@@ -14,18 +14,21 @@ from functools import cache
 from pathlib import Path
 from unittest import mock
 
+from agents import copy_events
 from streams import chain
 from streams.artefacts import ArtefactStore
 from tests.simulation import mutants
 from tests.simulation.balances import Balances
 from tests.simulation.features import Features
 from tests.simulation.process import Parts
+from tests.simulation.rekeyed import Rekeyed
 from tests.simulation.unmeasured import Unmeasured
 from tests.simulation.world import Shared, Subject, World
 
 MUTANTS: Mapping[str, Mapping[str, Callable[[Parts], Parts]]] = {
     "features": mutants.FEATURES,
     "balances": mutants.FOLDS,
+    "rekeyed": mutants.COPIES,
 }
 """Which mutants which subject has to show."""
 
@@ -51,7 +54,7 @@ def subjects(name: str) -> Sequence[Subject]:
     """Return the worlds of one kind, with one partition and with two."""
     if name == "features":
         return [Features(1), Features(2)]
-    return [Balances(1), Balances(2)]
+    return [Rekeyed(1), Rekeyed(2)] if name == "rekeyed" else [Balances(1), Balances(2)]
 
 
 def search(
@@ -90,11 +93,12 @@ async def _play(subject: str, chance: random.Random, which: int, mutant: str | N
 
 @contextmanager
 def _stage() -> Iterator[Shared]:
-    """Let a link carry one cell, so that there is much between the calls, and nobody say what goes wrong on purpose."""
+    """Let links and steps carry little, so that there is much between, and nobody say what goes wrong on purpose."""
     silent = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with mock.patch.object(chain, "CELLS_A_LINK", 1), tempfile.TemporaryDirectory() as folder:
+        little = mock.patch.object(chain, "CELLS_A_LINK", 1), mock.patch.object(copy_events, "STEP_RECORDS", 2)
+        with little[0], little[1], tempfile.TemporaryDirectory() as folder:
             yield Shared(ArtefactStore(Path(folder)), Unmeasured("ns"))
     finally:
         logging.disable(silent)

@@ -24,6 +24,11 @@ class Send:
     given: dict[str, Any]
     answer: asyncio.Future[int]
 
+    @property
+    def lane(self) -> object:
+        """What arrives in the order in which it was sent."""
+        return self.process, self.topic, self.given["partition"]
+
     def arrive(self, *, answered: bool = True) -> None:
         """Be appended; the answer may be lost on its way back."""
         done = self.process.world.log.producer().produce(self.topic, self.value, **self.given)

@@ -41,6 +41,8 @@ class Subject(Protocol):
     """What is simulated: a role, what it reads, and what must be true of it whenever it rests."""
 
     topic: str
+    reads: Sequence[str]
+    """What the role reads: the topic, and those that it fills itself."""
 
     def topics(self) -> Sequence[TopicConfig]:
         """Return every topic that the role needs."""
@@ -69,6 +71,11 @@ class LateLinks:
 
     world: World
     links: list[Link]
+
+    @property
+    def lane(self) -> object:
+        """Come by themselves."""
+        return self
 
     def arrive(self) -> bool:
         """Let the first of them reach the store; return whether there are more."""
@@ -129,7 +136,7 @@ class World:
 
     @property
     def partitions(self) -> tuple[Partition, ...]:
-        """The partitions of the subject's topic."""
+        """The partitions of the topics that the subject reads."""
         return self._partitions
 
     # -- a schedule
@@ -137,7 +144,7 @@ class World:
     async def run(self) -> list[str]:
         """Play the schedule; return what was found, nothing if all was right."""
         await self.log.create_topics(self.subject.topics())
-        self._partitions = await self.log.partitions(self.subject.topic)
+        self._partitions = tuple([each for topic in self.subject.reads for each in await self.log.partitions(topic)])
         try:
             await self._rest()
             self.store.begin(remembers=self._goes_back)
@@ -184,7 +191,9 @@ class World:
 
     def _arrive(self) -> None:
         if self.under_way:
-            self._arrive_one(self.chance.choice(self.under_way))
+            chosen = self.chance.choice(self.under_way)
+            # What one process sends to one partition arrives in order.
+            self._arrive_one(next(each for each in self.under_way if each.lane == chosen.lane))
 
     def _arrive_one(self, item: Send | LateLinks) -> None:
         if isinstance(item, LateLinks):
@@ -289,7 +298,7 @@ class World:
         for _ in range(min(count, MOST_RECORDS - self._published)):
             value, key = self.subject.record(self.chance, self._published, self.clock())
             self._published += 1
-            index = self.chance.randrange(len(self._partitions))
+            index = self.chance.randrange(sum(each.topic == self.subject.topic for each in self._partitions))
             for _ in range(2 if self.chance.random() < 0.03 else 1):  # a producer may send a record twice
                 await self.log.producer().produce(self.subject.topic, value, key=key, partition=index)
             self.clock.advance(self.chance.choice((0, 0, 500, 4_000)))

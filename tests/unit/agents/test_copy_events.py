@@ -12,11 +12,15 @@ import pytest
 from agents import copy_events
 from agents.copy_events import CopyRole
 from agents.featurize import FeaturesRole
+from agents.handle_dead_letters import DeadLetterDesk
 from agents.repair_topic import examine, repair
 from agents.transport import LogUnavailable, PartitionPaused
+from batch.audit_log import audit_log
 from definitions.declared import AppDefinition
 from definitions.errors import HeadraceError
+from headrace.history import InProcessHistory
 from streams import topics
+from streams.dead_letters import REPLAY_HEADER
 from streams.derived import COPIED_HEADER, POSITION_HEADER
 from streams.errors import StoreUnavailable
 from streams.intake import FOLD
@@ -173,6 +177,56 @@ async def test_what_nobody_copied_is_a_dead_letter_of_the_copy(world: World) -> 
     [letter] = await world.records(topics.dead_letters("ns", COPY.topic))
     assert (letter.value(), dict(letter.headers() or ())["dlq.reason"]) == (visit(0, "ann"), b"no_copy")
     assert world.values(REKEYED, "ann")["ids_7d"] == 2
+
+
+def narrow(app: AppDefinition, max_bytes: int) -> AppDefinition:
+    """Return the app as an older process has it, which takes copies up to so many bytes only."""
+    source = REKEYED.sources[0]
+    small = replace(REKEYED, sources=(replace(source, event=replace(source.event, max_bytes=max_bytes)),))
+    return replace(app, views=(PLAIN, small))
+
+
+def desk(world: World) -> DeadLetterDesk:
+    return DeadLetterDesk(world.log, COPY.topic, topics.dead_letters("ns", COPY.topic), world.context.artefacts)
+
+
+async def test_a_dead_copy_is_put_back_once_where_it_was_and_counts_once(world: World) -> None:
+    """Its copier dies before its row is written, so it is sent again, and dead again; what follows it is taken."""
+    wide, headers = visit(1, "ann") + b" " * 60, [("trace", b"t"), (REPLAY_HEADER, b"{oops")]
+    await world.publish(visit(0, "ann"), wide, visit(2, "ann"), headers=headers)
+    await world.run(FeaturesRole)
+    [source, *_] = await world.partitions(EVENT.topic)
+    role = CopyRole(world.app, world.context)
+    await role.open(await world.given(source))
+    world.store.dies = "before"
+    with pytest.raises(StoreUnavailable):
+        await role.apply(world.batch(source, 0, 3))
+    world.store.dies = None
+    older = narrow(APP, len(wide) - 1)
+    await world.run(CopyRole)
+    await world.run(FeaturesRole, app=older)
+
+    assert len(await world.records(topics.dead_letters("ns", COPY.topic))) == 2
+    [case] = await desk(world).cases()
+    assert (case.letter.value, case.letter.reason, case.letter.attempts) == (wide, "too_large", 1)
+    assert world.values(REKEYED, "ann")["ids_7d"] == 0b101
+    assert sum(each.dead for each in await world.rows(REKEYED.key, COPY.topic)) == 2
+    history = await InProcessHistory.of(world.log, (EVENT.topic, COPY.topic))
+    audit = audit_log(older, history, world.store)
+    assert (audit.problems, audit.lost, audit.counted_twice) == ([], 0, 0)
+
+    [again] = await desk(world).replay([case], lambda _, original: original)
+    assert again.state == "replayed"
+    await world.run(FeaturesRole, app=older)
+    first, second = await desk(world).cases()
+    assert (first.state, second.state, second.letter.attempts) == ("replayed", "open", 2)
+    assert (second.letter.origin, second.letter.first_seen_ms) == (first.letter.id, first.letter.first_seen_ms)
+
+    await desk(world).replay([second], lambda _, original: original)
+    assert await desk(world).replay(await desk(world).cases(), lambda _, original: original) == []
+    await world.settle()
+    assert world.values(REKEYED, "ann")["ids_7d"] == 0b111
+    assert [case.state for case in await desk(world).cases()] == ["replayed", "replayed"]
 
 
 async def test_what_came_too_late_for_a_rekeyed_view_goes_to_the_late_topic_of_the_source(world: World) -> None:

@@ -255,7 +255,7 @@ async def test_a_restart_that_was_cut_short_is_refused_until_it_is_done_again(st
 
 
 def desk(stage: Stage) -> DeadLetterDesk:
-    return DeadLetterDesk(stage.log, "ns", TOPIC, stage.context.artefacts)
+    return DeadLetterDesk(stage.log, TOPIC, DLQ, stage.context.artefacts)
 
 
 async def test_a_letter_is_replayed_once_and_dead_again_it_is_a_new_letter_that_counts(stage: Stage) -> None:

@@ -11,6 +11,7 @@ from batch.parity import Label, Parity, Skip
 from batch.prove_parity import ParityProof
 from batch.read_predictions import Probe, Unread
 from batch.replay_exactly import LogReplay
+from batch.serve_again import sources_of
 from definitions.declared import EventDefinition, Source, ViewDefinition
 from streams.records import Partition
 from tests.builders import aggregate, event_definition, view_definition
@@ -155,7 +156,7 @@ def test_a_release_of_another_definition_is_a_matter_of_version(world: World) ->
     model, store = world.serving.model, world.serving.store
     proof = ParityProof(
         model,
-        lambda: LogReplay([world.source], world.history, store),
+        lambda: LogReplay({world.source.key: world.source}, world.history, store),
         definition_of={"old": "0123", "new": model.digest}.get,
     )
     for release in ("old", "new", "unknown"):
@@ -236,7 +237,7 @@ def test_a_probe_that_the_replay_has_passed_is_proven_by_another(world: World) -
     replays: list[LogReplay] = []
 
     def replay() -> LogReplay:
-        replays.append(LogReplay([world.source], world.history, world.serving.store))
+        replays.append(LogReplay({world.source.key: world.source}, world.history, world.serving.store))
         return replays[-1]
 
     proof = ParityProof(world.serving.model, replay)
@@ -281,7 +282,7 @@ def test_views_that_stand_far_apart_on_one_topic_are_each_proven_in_one_pass(mos
     replays: list[LogReplay] = []
 
     def replay() -> LogReplay:
-        replays.append(LogReplay(serving.sources, history, serving.store, most_held=most_held))
+        replays.append(LogReplay(sources_of(serving.model), history, serving.store, most_held=most_held))
         return replays[-1]
 
     proof = ParityProof(serving.model, replay)

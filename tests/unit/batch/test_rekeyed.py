@@ -18,7 +18,7 @@ from batch.look_back import Hindsight
 from definitions.declared import ViewDefinition
 from headrace.history import InProcessHistory
 from streams.copies import copier_fold
-from streams.derived import copy_headers
+from streams.derived import CopyHeaders
 from streams.errors import StoreUnavailable
 from streams.intake import Intake
 from streams.records import Partition, RecordBatch
@@ -101,7 +101,7 @@ def test_hindsight_takes_a_copy_sent_twice_once_however_old_its_event() -> None:
     source, partition = Partition(EVENT.topic, 0, "source"), Partition(COPY.topic, 0, "copy")
     old, new = (visit(0, "ann", NOW_MS), 1), (visit(1, "ann", NOW_MS + 3 * 3_600_000), 2)
     records = [
-        GivenRecord(offset, value, headers=copy_headers(source, after, 0, (0, 0)))
+        GivenRecord(offset, value, headers=CopyHeaders(source)(after, 0, (0, 0)))
         for offset, (value, after) in enumerate([old, new, old])
     ]
     hindsight = Hindsight(REKEYED.sources[0], 0)
