@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from river import base
 from river.base import AnomalyDetector
 
@@ -66,8 +67,9 @@ class _Gathering:
     def _learn(self, columns: Sequence[str], examples: Sequence[Waiting]) -> None:
         import pandas as pd  # noqa: PLC0415  # an extra, slow to import, needed only where such a learner learns
 
-        given = [[x.get(column, 0.0) for column in columns] for x, _, _ in examples]
-        table = pd.DataFrame(given, columns=list(columns), dtype=float)
+        zeros = [0.0] * len(columns)
+        given = np.array([list(map(x.get, columns, zeros)) for x, _, _ in examples], dtype=np.float64)
+        table = pd.DataFrame(given.reshape(len(examples), len(columns)), columns=list(columns))
         if isinstance(self, AnomalyDetector):
             self.model.learn_many(table)
             return

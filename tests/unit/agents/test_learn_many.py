@@ -61,6 +61,9 @@ async def test_the_whole_log_is_learned_in_eights_and_the_rest_waits(tmp_path: P
     learned = SENT - 3
     found = learner_of(world)
     assert (found.learned, found.waiting) == (learned, learned % MANY)
+    labels = {"namespace": "demo", "model": MODEL.key, "learner": "online"}
+    shown = world.context.metrics.registry.get_sample_value("headrace_learner_waiting_examples", labels)
+    assert shown == learned % MANY
     row = row_of(world.store, fold(MODEL.key, "online"))
     assert (row["applied"], row["dead"], row["duplicate"]) == (learned, 2, 1)
     assert read_progress(world.store, MODEL.key, "online").n == learned
