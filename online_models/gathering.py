@@ -48,7 +48,14 @@ class _Gathering:
         self.categories: list[str] = []
         """Keys of categories that were ever learned, sorted."""
 
+    def _say(self, x: Features) -> object:
+        raise NotImplementedError
+
     def _gather(self, x: Features, y: Any, w: float | None) -> None:
+        if not self.waiting:
+            # A pipeline notes how to ask its steps when it is asked first. It would not by learning many, and a
+            # learner that was asked would be told from an equal one that was not.
+            self._say(x)
         self.waiting.append((x, y, w))
         if len(self.waiting) < self.size:
             return
@@ -92,6 +99,8 @@ class GatheringClassifier(_Gathering, base.Classifier):
         found: dict[Any, float] = self.model.predict_proba_one(self._filled(x), **kwargs)
         return found
 
+    _say = predict_proba_one
+
     @property
     def _multiclass(self) -> bool:
         return False
@@ -108,6 +117,8 @@ class GatheringRegressor(_Gathering, base.Regressor):
         """Return what the estimator says, without the examples that wait."""
         return self.model.predict_one(self._filled(x))
 
+    _say = predict_one
+
 
 class GatheringDetector(_Gathering, AnomalyDetector):
     """An anomaly detector that learns many examples at once."""
@@ -119,6 +130,8 @@ class GatheringDetector(_Gathering, AnomalyDetector):
     def score_one(self, x: Features) -> float:
         """Return what the estimator says, without the examples that wait."""
         return float(self.model.score_one(self._filled(x)))
+
+    _say = score_one
 
 
 @lru_cache(maxsize=256)
