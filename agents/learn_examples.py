@@ -269,6 +269,8 @@ class ExampleLearner:
     def _show(self) -> None:
         metrics = self._context.metrics
         metrics.set("learner_lag_records", max(0, self._end - self._next), **self._labels)
+        waiting = 0 if self._learner is None else self._learner.learner.waiting
+        metrics.set("learner_waiting_examples", waiting, **self._labels)
         metrics.set("learner_paused", self._is_paused, **self._labels)
 
 

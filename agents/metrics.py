@@ -56,6 +56,7 @@ TABLE: tuple[tuple[str, _Kind, tuple[str, ...], str], ...] = (
     ("personal_forgetting", Gauge, ("model", "learner", "kind"), "share of its evidence that an entity forgets a time"),
     ("snapshots_total", Counter, ("model", "learner"), "snapshots published"),
     ("learner_lag_records", Gauge, ("model", "learner"), "examples between a learner and the end of their topic"),
+    ("learner_waiting_examples", Gauge, ("model", "learner"), "examples that wait to be learned with others (many=)"),
     ("learner_paused", Gauge, ("model", "learner"), "1 while a learner is paused by command"),
     ("publish_seconds", Histogram, ("model", "learner"), "time to cut a snapshot and put it in force"),
     (

@@ -31,8 +31,11 @@ CONSTANT = "constant"
 """The name under which a route's constant answers: no learner may have it."""
 
 WEIGHT, WEIGHT_FALSE, WEIGHT_TRUE, BALANCE, ONLY = "weight", "weight_false", "weight_true", "balance", "only"
+MANY = "many"
 """Parameters of a ``river`` learner; those that are not declared are left out."""
 BALANCED = "labels"
+MOST_AT_ONCE = 10_000
+"""So many examples at most wait to be learned at once: all of them are in every snapshot."""
 
 ROWS, COLUMNS, MATRIX = "rows", "columns", "matrix"
 MEAN, LOGIT = "mean", "logit"
@@ -76,6 +79,7 @@ def river(
     weight: str = "",
     balance: str | Mapping[bool, float] = "",
     only: bool | None = None,
+    many: int = 1,
 ) -> Learner:
     """Learn online, one example at a time, with the River estimator that ``factory`` builds.
 
@@ -88,6 +92,11 @@ def river(
     in sum, by how many of each came before (ten of each count as seen from the start). These multiply, and need an
     estimator that takes weights. ``only=False`` learns nothing but examples with that label: an anomaly detector that
     is to know what is normal.
+
+    ``many=1_000`` learns a thousand examples at once, by the estimator's ``learn_many``, which it and every step before
+    it must have: the first thousand of the log, then the next, while the others wait in the learner. Needs the extra
+    ``headrace[many]``. To SGD that is one step instead of a thousand, so give it a greater rate. 100 at once take
+    about as long as one by one, a thousand less than half, ten eight times as long.
     """
     declaring = _declaring()
     if not callable(factory):
@@ -100,6 +109,10 @@ def river(
         if not isinstance(only, bool):
             raise declaring.refusal("only= to be True or False", shown(only))
         parameters[ONLY] = only
+    if declaring.count(many, "many") > MOST_AT_ONCE:
+        raise declaring.refusal(f"many= to be {MOST_AT_ONCE} at most", str(many))
+    if many > 1:
+        parameters[MANY] = many
     return Learner(LearnerDefinition("", RIVER, factory, parameters))
 
 

@@ -19,6 +19,7 @@ from definitions.values import ValueType
 from online_models import restricted
 from online_models.canonical import canonical_digest, objects_of
 from online_models.errors import LearnerUnusable
+from online_models.gathering import gathering
 
 Estimator = Any
 """An estimator of River: its classes share no type that has what is called here."""
@@ -126,6 +127,27 @@ def require_weighing(factory: Callable[[], object], inputs: tuple[Input, ...], w
             f"{make_of(factory, where).kind.__name__} that does not; use one of river.linear_model or river.tree, "
             "or wrap it in one of river.imblearn and declare no weight"
         )
+
+
+@lru_cache(maxsize=256)
+def require_many(factory: Callable[[], object], inputs: tuple[Input, ...], where: str) -> None:
+    """Refuse an estimator that cannot learn many examples at once. Tried out: a pipeline never says it of its steps.
+
+    Raises:
+        LearnerUnusable: it cannot, or what makes tables is not installed.
+    """
+    estimator = fresh(gathering(factory, 2, where), where=where)
+    task = _task(estimator)
+    # Boundary: the estimator is the author's.
+    try:
+        for number in (1.0, 2.0):
+            learn(estimator, task, _probe(inputs, number), number > 1 if task is Task.CLASSIFIER else number)
+    except Exception as error:
+        cause = error.__cause__ or error
+        raise LearnerUnusable(
+            f"cannot build learner: {where}: expected an estimator every step of which has learn_many, and pandas "
+            f"installed (headrace[many]), as many= asks, got {type(cause).__name__}: {cause}; or leave many= out"
+        ) from error
 
 
 def score(estimator: Estimator, task: Task, features: dict[str, Any]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -12,12 +12,24 @@ from importlib.metadata import version
 from definitions.declared import LearnerDefinition
 from definitions.encoder import Encoder, Vector
 from definitions.identity import digest_of
+from definitions.learners import MANY
 from definitions.values import Value
 from online_models import restricted, snapshots
 from online_models.canonical import canonical_digest
 from online_models.errors import ArtefactRefused, LabelRefused, LearnerUnusable
+from online_models.gathering import gathering, leave_out_waiting, waiting
 from online_models.learners import Cut
-from online_models.learners.estimators import Estimator, Make, Task, fresh, learn, make_of, require_weighing, score
+from online_models.learners.estimators import (
+    Estimator,
+    Make,
+    Task,
+    fresh,
+    learn,
+    make_of,
+    require_many,
+    require_weighing,
+    score,
+)
 from online_models.learners.weighing import Weighing
 
 _RIVER = {"river": version("river")}
@@ -52,11 +64,13 @@ class RiverLearner:
         self.name = definition.name
         self._definition = definition
         self._encoder = encoder
-        self._make: Make = make_of(definition.factory, definition.name)
+        factory = _factory(definition)
+        self._make: Make = make_of(factory, definition.name)
         self._weighing = self._declared_weighing()
         if held is None:
+            self.require_able()
             self.learned, self.digest, self._labels = 0, "", [0, 0]
-            self._estimator: Estimator = fresh(definition.factory, where=definition.name)
+            self._estimator: Estimator = fresh(factory, where=definition.name)
         else:
             self.learned, self.digest, self._labels = held.snapshot.learned, held.digest, list(held.snapshot.labels)
             self._require_own(held)
@@ -98,6 +112,24 @@ class RiverLearner:
         self.learned += 1
         self.digest = ""
 
+    def require_able(self) -> None:
+        """Refuse to learn where the estimator cannot as declared. Who only scores need not ask.
+
+        Raises:
+            LearnerUnusable: it has no way to learn many at once, or needs what is not installed.
+        """
+        if MANY in self._definition.parameters and self._definition.factory is not None:
+            require_many(self._definition.factory, self._encoder.inputs, self.name)
+
+    @property
+    def waiting(self) -> int:
+        """How many of the examples that it was given wait to be learned with others."""
+        return waiting(self._estimator)
+
+    def leave_out_waiting(self) -> int:
+        """Forget the examples that wait, which cannot be learned together; return how many they were."""
+        return leave_out_waiting(self._estimator)
+
     def canonical(self) -> str:
         """Return the canonical digest of the state: equal learners have equal ones. Cost: `canonical_digest`."""
         return canonical_digest((self._estimator, tuple(self._labels), self.learned))
@@ -135,8 +167,9 @@ class RiverLearner:
                 f"cannot build learner: {self.name}: expected a classifier or an anomaly detector where balance= or "
                 f"only= is declared, got a {self._make.kind.__name__}; leave it out"
             )
-        if weighing.is_needed and self._definition.factory is not None:
-            require_weighing(self._definition.factory, self._encoder.inputs, self.name)
+        factory = _factory(self._definition, 1)
+        if weighing.is_needed and factory is not None:
+            require_weighing(factory, self._encoder.inputs, self.name)
         return weighing
 
     def _loaded(self, held: Held) -> Estimator:
@@ -176,3 +209,11 @@ class RiverLearner:
         by_label = self._make.task is Task.CLASSIFIER or self._weighing.is_by_label
         expected = "true or false" if by_label else "a finite number"
         raise LabelRefused(f"cannot learn: {self.name}: expected {expected} as label, got {label!r}")
+
+
+def _factory(definition: LearnerDefinition, size: int | None = None) -> Callable[[], object] | None:
+    """Return what builds the estimator: where many are learned at once, one that gathers them, ``size`` at a time."""
+    many = definition.parameters.get(MANY)
+    if definition.factory is None or not isinstance(many, int):
+        return definition.factory
+    return gathering(definition.factory, many if size is None else size, definition.name)

@@ -35,7 +35,8 @@ class Taught:
         """Learn an example; return the score that was given before.
 
         Raises:
-            Exception: whatever the estimator raised; what was learned is what it was before.
+            Exception: whatever the estimator raised; what was learned is what it was before, but for examples that
+                were to be learned together with this one: those are left out.
         """
         try:
             [score] = self.learner.score_many([vector])
@@ -65,11 +66,14 @@ class Taught:
         self.learner, cut = self._from_saved()
         for vector, label in self._since:
             self.learner.learn_one(vector, label)
-        if self._since:
+        # Examples that cannot be learned together would be tried again with the next one, for ever.
+        if self.learner.leave_out_waiting() or self._since:
             self.snapshot(cut)
 
     def _from_saved(self) -> tuple[RiverLearner, Cut]:
         if self._saved is None:
             return RiverLearner(self._definition, self._encoder), Cut(0, 0)
         data, digest = self._saved
-        return RiverLearner.restore(self._definition, self._encoder, data=data, digest=digest)
+        learner, cut = RiverLearner.restore(self._definition, self._encoder, data=data, digest=digest)
+        learner.require_able()
+        return learner, cut

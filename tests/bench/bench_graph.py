@@ -43,7 +43,7 @@ from online_models.graphs import Ask, Features, Read, World
 from online_models.graphs.columns import Rows
 from online_models.graphs.executor import GraphExecutor
 from online_models.graphs.matrix import Matrix
-from online_models.learners.xgboost import XGBoostScorer
+from online_models.learners.xgboost import XGBoostScorer, probability
 from streams.artefacts import ArtefactStore
 from streams.messages import ScoreReply, encode
 from streams.store import Pointer
@@ -298,7 +298,7 @@ class InMemory:
         best = kept[first[np.argsort(-near[first], kind="stable")]]
         matrix = self._matrix(prices, best.tolist(), inputs["hour"])
         begun_s = time.perf_counter()
-        scores = self.booster.inplace_predict(matrix)
+        scores = probability(self.booster.inplace_predict(matrix, predict_type="margin"))
         calls_ms += (time.perf_counter() - begun_s) * 1_000
         seen: dict[Value, int] = {}
         found: list[int] = []

@@ -110,6 +110,22 @@ class TestBalancedLogisticRegression(RiverLaws):
     factory = staticmethod(lambda: preprocessing.StandardScaler() | linear_model.LogisticRegression())
 
 
+class TestMiniBatches(RiverLaws):
+    parameters: ClassVar[dict[str, Scalar]] = {"many": 25}
+    factory = staticmethod(lambda: preprocessing.StandardScaler() | linear_model.LogisticRegression())
+
+
+class TestMiniBatchesOfNaiveBayes(RiverLaws):
+    parameters: ClassVar[dict[str, Scalar]] = {"many": 40}
+    factory = staticmethod(naive_bayes.GaussianNB)
+
+
+class TestMiniBatchesOfRegression(RiverLaws):
+    labels_are_numbers = True
+    parameters: ClassVar[dict[str, Scalar]] = {"many": 25}
+    factory = staticmethod(lambda: preprocessing.StandardScaler() | linear_model.LinearRegression())
+
+
 class TestScaledLinearRegression(RiverLaws):
     labels_are_numbers = True
     factory = staticmethod(lambda: preprocessing.StandardScaler() | linear_model.LinearRegression())
