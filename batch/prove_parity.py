@@ -25,7 +25,8 @@ from streams.cells import CellState
 from streams.entities import asked_key
 from streams.finalise import Held
 from streams.lookups import row_of
-from streams.reading import Served, Serving, ViewReader, in_order
+from streams.opened import in_order
+from streams.reading import Served, Serving, ViewReader
 from streams.store import Row
 from streams.vectors import VectorLayout
 
@@ -175,7 +176,7 @@ class ParityProof:
         return [
             Reach(source.key, name, position, entity)
             for reader in self._readers
-            if (entity := asked_key(reader.view.entity_names, probe.entities)) is not None
+            if (entity := asked_key(reader.by, probe.entities)) is not None
             for source, _ in reader.sources
             for name, position in probe.positions[source.key].items()
         ]
@@ -250,7 +251,7 @@ class ParityProof:
     def _served(self, probe: Probe, cells: Mapping[Reach, CellState], oldest: Oldest) -> Served:
         serving = Serving(probe.at_ms)
         for reader in self._readers:
-            entity = asked_key(reader.view.entity_names, probe.entities)
+            entity = asked_key(reader.by, probe.entities)
             positions = [probe.positions[source.key] for source in reader.view.sources]
             held = [
                 Held(_states(source.key, entity, reached, cells), oldest[source.key])

@@ -20,6 +20,9 @@ from streams.windows import Held, SeriesPlan, compiled, plans_of
 
 __all__ = ["Finaliser", "Held"]
 
+_LONG_AGO_MS = -(2**62)
+"""Before every window."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Derived:
@@ -120,33 +123,28 @@ class _Ages:
         states, oldest_ms = held
         if not states:
             return
-        grid_ms, place = self.grid_ms, self.series.place + DROPPED
-        now = as_of_ms // grid_ms
-        retained = math.inf
-        if oldest_ms is not None and as_of_ms < oldest_ms:
-            retained = now - floor_of(self.series, oldest_ms)
-        newest_ms = None
-        for state in states:
-            origin_ms, dropped = state[ORIGIN], state[place]
-            if dropped is not None:
-                retained = min(retained, now - (origin_ms // grid_ms + dropped))
-            tile = self._newest(state, as_of_ms - origin_ms)
-            if tile is not None:
-                begun_ms = origin_ms + tile * grid_ms
-                if newest_ms is None or begun_ms > newest_ms:
-                    newest_ms = begun_ms
-        if newest_ms is None:
-            return
-        behind = now - newest_ms // grid_ms
+        grid_ms, now = self.grid_ms, as_of_ms // self.grid_ms
+        begun_ms = max(self._newest_ms(state, as_of_ms) for state in states)
+        behind, retained = now - begun_ms // grid_ms, self._retained(states, oldest_ms, as_of_ms)
         for tiles, names in self.windows:
             if behind < tiles <= retained:
                 for name in names:
-                    ages[name] = as_of_ms - newest_ms
+                    ages[name] = as_of_ms - begun_ms
 
-    def _newest(self, state: CellState, since_ms: int) -> int | None:
-        """Return the newest tile up to now, None where there is none."""
-        series, now = self.series, since_ms // self.grid_ms
-        tile = series.newest_tile(state)
+    def _newest_ms(self, state: CellState, as_of_ms: int) -> int:
+        """Return when the cell's newest tile up to now began, long ago where there is none."""
+        origin_ms, grid_ms, series = state[ORIGIN], self.grid_ms, self.series
+        tile, now = series.newest_tile(state), (as_of_ms - origin_ms) // grid_ms
         if tile is not None and tile > now:
-            return max((each for each in series.rows(state)[:: series.width] if each <= now), default=None)
-        return tile
+            tile = max((each for each in series.rows(state)[:: series.width] if each <= now), default=None)
+        return _LONG_AGO_MS if tile is None else origin_ms + tile * grid_ms
+
+    def _retained(self, states: Sequence[CellState], oldest_ms: int | None, as_of_ms: int) -> float:
+        """Return how many tiles up to now are retained."""
+        now, place, retained = as_of_ms // self.grid_ms, self.series.place + DROPPED, math.inf
+        if oldest_ms is not None and as_of_ms < oldest_ms:
+            retained = now - floor_of(self.series, oldest_ms)
+        for state in states:
+            if state[place] is not None:
+                retained = min(retained, now - state[ORIGIN] // self.grid_ms - state[place])
+        return retained
