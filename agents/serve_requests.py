@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -93,9 +94,7 @@ class RequestServer:
 
     def reply(self, endpoint: Endpoint, to: ReplyTo, reply: ScoreReply) -> None:
         """Send the one reply to a request, and count it."""
-        self._producer.send(
-            to.topic, encode(reply), key=to.correlation_id, headers=to.headers(), partition=to.partition
-        )
+        self._send(to, reply)
         self.count(endpoint, reply.status, reply.reason or _NO_REASON)
 
     def expire(self, endpoint: Endpoint, request: Request) -> None:
@@ -103,9 +102,14 @@ class RequestServer:
         reply = ScoreReply(request_id=request.request_id, status=Status.EXPIRED, reason=Reason.DEADLINE)
         self.reply(endpoint, request.reply_to, reply)
 
-    def count(self, endpoint: Endpoint, status: str, reason: str) -> None:
+    def count(self, endpoint: Endpoint, status: str, reason: str, times: int = 1) -> None:
         """Count an outcome."""
-        self._context.metrics.count("requests_total", model=endpoint.name, status=status, reason=reason)
+        self._context.metrics.count("requests_total", times, model=endpoint.name, status=status, reason=reason)
+
+    def _send(self, to: ReplyTo, reply: ScoreReply) -> None:
+        self._producer.send(
+            to.topic, encode(reply), key=to.correlation_id, headers=to.headers(), partition=to.partition
+        )
 
     async def _serve(self) -> None:
         while True:
@@ -161,11 +165,13 @@ class RequestServer:
 
     def _reply_all(self, endpoint: Endpoint, answers: list[Answered]) -> None:
         for answer in answers:
-            self.reply(endpoint, answer.request.reply_to, answer.reply)
+            self._send(answer.request.reply_to, answer.reply)
         now_ms = self._context.log.now_ms()
-        for answer in answers:
-            seconds = (now_ms - answer.request.appended_ms) / 1_000
-            self._context.metrics.observe("request_seconds", seconds, model=endpoint.name)
+        ended = Counter((answer.reply.status, answer.reply.reason or _NO_REASON) for answer in answers)
+        for (status, reason), times in ended.items():
+            self.count(endpoint, status, reason, times)
+        took_s = [(now_ms - answer.request.appended_ms) / 1_000 for answer in answers]
+        self._context.metrics.observe_all("request_seconds", took_s, model=endpoint.name)
 
     def _log(self, endpoint: Endpoint, predictions: list[Prediction]) -> None:
         for prediction in predictions:
