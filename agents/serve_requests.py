@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -164,10 +163,12 @@ class RequestServer:
             logger.error("a micro-batch was not logged", exc_info=task.exception())
 
     def _reply_all(self, endpoint: Endpoint, answers: list[Answered]) -> None:
+        ended: dict[tuple[str, str], int] = {}
         for answer in answers:
             self._send(answer.request.reply_to, answer.reply)
+            how = answer.reply.status, answer.reply.reason or _NO_REASON
+            ended[how] = ended.get(how, 0) + 1
         now_ms = self._context.log.now_ms()
-        ended = Counter((answer.reply.status, answer.reply.reason or _NO_REASON) for answer in answers)
         for (status, reason), times in ended.items():
             self.count(endpoint, status, reason, times)
         took_s = [(now_ms - answer.request.appended_ms) / 1_000 for answer in answers]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from definitions.declared import ViewDefinition
 from definitions.expressions import ASKED_AT, Evaluator, evaluator
 from definitions.values import Value
-from streams.cells import DROPPED, ORIGIN, CellLayout, CellState, SeriesLayout
+from streams.cells import DROPPED, OPEN, ORIGIN, CellLayout, CellState, SeriesLayout
 from streams.retention import floor_of
 from streams.windows import Held, SeriesPlan, compiled, plans_of
 
@@ -120,31 +120,24 @@ class _Ages:
 
     def put(self, ages: dict[str, int | None], held: Held, as_of_ms: int) -> None:
         """Say the age of each feature whose window is answered and holds a tile: that of the newest one in any cell."""
-        states, oldest_ms = held
-        if not states:
-            return
-        grid_ms, now = self.grid_ms, as_of_ms // self.grid_ms
-        begun_ms = max(self._newest_ms(state, as_of_ms) for state in states)
-        behind, retained = now - begun_ms // grid_ms, self._retained(states, oldest_ms, as_of_ms)
+        grid_ms, place = self.grid_ms, self.series.place
+        begun_ms, retained = _LONG_AGO_MS, math.inf
+        for state in held.states or ():
+            origin_ms, dropped, tile = state[ORIGIN], state[place + DROPPED], state[place + OPEN]
+            now = (as_of_ms - origin_ms) // grid_ms
+            if tile is None or tile > now:
+                tile = self._newest(state, now)
+            begun_ms = max(begun_ms, origin_ms + tile * grid_ms)
+            if dropped is not None:
+                retained = min(retained, now - dropped)
+        behind = as_of_ms // grid_ms - begun_ms // grid_ms
+        if held.oldest_ms is not None and as_of_ms < held.oldest_ms:
+            retained = min(retained, as_of_ms // grid_ms - floor_of(self.series, held.oldest_ms))
         for tiles, names in self.windows:
             if behind < tiles <= retained:
-                for name in names:
-                    ages[name] = as_of_ms - begun_ms
+                ages.update(dict.fromkeys(names, as_of_ms - begun_ms))
 
-    def _newest_ms(self, state: CellState, as_of_ms: int) -> int:
-        """Return when the cell's newest tile up to now began, long ago where there is none."""
-        origin_ms, grid_ms, series = state[ORIGIN], self.grid_ms, self.series
-        tile, now = series.newest_tile(state), (as_of_ms - origin_ms) // grid_ms
-        if tile is not None and tile > now:
-            tile = max((each for each in series.rows(state)[:: series.width] if each <= now), default=None)
-        return _LONG_AGO_MS if tile is None else origin_ms + tile * grid_ms
-
-    def _retained(self, states: Sequence[CellState], oldest_ms: int | None, as_of_ms: int) -> float:
-        """Return how many tiles up to now are retained."""
-        now, place, retained = as_of_ms // self.grid_ms, self.series.place + DROPPED, math.inf
-        if oldest_ms is not None and as_of_ms < oldest_ms:
-            retained = now - floor_of(self.series, oldest_ms)
-        for state in states:
-            if state[place] is not None:
-                retained = min(retained, now - state[ORIGIN] // self.grid_ms - state[place])
-        return retained
+    def _newest(self, state: CellState, now: int) -> int:
+        """Return the newest tile up to ``now``, one long ago where there is none."""
+        tiles: list[int] = self.series.rows(state)[:: self.series.width]
+        return max((each for each in tiles if each <= now), default=_LONG_AGO_MS)

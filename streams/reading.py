@@ -142,7 +142,7 @@ class ViewReader:
 
     def ages_ms(self, held: Sequence[Held], at_ms: int) -> dict[str, int | None]:
         """Return ``view.feature`` to the age of each value, given what is held of the entity, per source."""
-        return {self._names[name]: age for name, age in self.finaliser.ages_ms(held, at_ms).items()}
+        return dict(zip(self._whole_names, self.finaliser.ages_ms(held, at_ms).values(), strict=True))
 
     def add_unanswerable(self, served: Serving, positions: Iterable[Mapping[str, int]]) -> None:
         """Add that nothing is known of the view: what names its entity could not be read."""

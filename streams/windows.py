@@ -21,9 +21,10 @@ ten minutes, by the minute, the text is::
                 is_lost_0 = True
             if sealed:
                 start, stop = 0, len(sealed)
-                if sealed[0] <= before or sealed[-3] > now:
-                    tiles = sealed[::3]
-                    start, stop = bisect_right(tiles, before) * 3, bisect_right(tiles, now) * 3
+                if sealed[0] <= before:
+                    start = bisect_right(sealed[::3], before) * 3
+                if sealed[-3] > now:
+                    stop = bisect_right(sealed[::3], now) * 3
                 column_0_1 += sealed[start + 1 : stop : 3]
                 column_0_2 += sealed[start + 2 : stop : 3]
             if newest is not None and before < newest <= now:
@@ -34,8 +35,8 @@ ten minutes, by the minute, the text is::
             is_doubtful = is_doubtful or states is not None
         else:
             is_known = is_known or bool(column_0_1)
-            value_0 = finalise_0_0([column_0_1])
-            value_1 = finalise_0_1([column_0_2], [column_0_1])
+            value_0 = finalise_0_0(column_0_1)
+            value_1 = finalise_0_1(column_0_2, column_0_1)
         return {'n_10m': value_0, 'spent_10m': value_1}, lost, True if is_known else None if is_doubtful else False
 
 What else may be there: more sources, series and windows, and timed columns, whose times become ages::
@@ -202,11 +203,15 @@ _WINDOW = """\
             is_lost_{number} = True
         if sealed:
             start, stop = 0, len(sealed)
-            if sealed[0] <= before or sealed[-{width}] > now:
-                tiles = sealed[::{width}]
-                start, stop = bisect_right(tiles, before) * {width}, bisect_right(tiles, now) * {width}
+            if sealed[0] <= before:
+                start = bisect_right(sealed[::{width}], before) * {width}
+            if sealed[-{width}] > now:
+                stop = bisect_right(sealed[::{width}], now) * {width}
 {sealed}        if newest is not None and before < newest <= now:
 {open}"""
+
+_AGED = "kept and (since_ms - kept[0], kept[1])"
+"""What a timed column holds, with its age for its time."""
 
 _ENDED = """\
     if is_lost_{number}:
@@ -265,8 +270,8 @@ def _read(series: SeriesLayout, number: int, window: WindowPlan) -> str:
         column, slice_ = f"column_{number}_{place}", f"sealed[start + {place} : stop : {series.width}]"
         last = f"state[{series.place + OPEN + place}]"
         if timed:
-            sealed += f"{column} += [kept and (since_ms - kept[0], kept[1]) for kept in {slice_}]\n"
-            opened += f"kept = {last}\n{column}.append(kept and (since_ms - kept[0], kept[1]))\n"
+            sealed += f"{column} += [{_AGED} for kept in {slice_}]\n"
+            opened += f"kept = {last}\n{column}.append({_AGED})\n"
         else:
             sealed += f"{column} += {slice_}\n"
             opened += f"{column}.append({last})\n"
@@ -282,7 +287,7 @@ def _read(series: SeriesLayout, number: int, window: WindowPlan) -> str:
 def _ended(number: int, window: WindowPlan, values: Mapping[str, str]) -> str:
     found = ""
     for place, statistic in enumerate(window.statistics):
-        given = ", ".join(f"[column_{number}_{column}]" for column in statistic.columns)
+        given = ", ".join(f"column_{number}_{column}" for column in statistic.columns)
         call = f"finalise_{number}_{place}({given})"
         for name, item in statistic.features:
             if item is None:
