@@ -5,7 +5,7 @@ A process makes one `Metrics` and hands it to its roles; `agents.health` serves 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -125,6 +125,13 @@ class Metrics:
         metric = self._labelled(name, labels)
         assert isinstance(metric, Histogram)  # noqa: S101
         metric.observe(value)
+
+    def observe_all(self, name: str, values: Iterable[float], **labels: str) -> None:
+        """Add several observations to a histogram. Cost: about 1 us each."""
+        metric = self._labelled(name, labels)
+        assert isinstance(metric, Histogram)  # noqa: S101
+        for value in values:
+            metric.observe(value)
 
     def _labelled(self, name: str, labels: Mapping[str, str]) -> Counter | Gauge | Histogram:
         """Return the metric under its labels. Found once: the library takes 10 us to find it again."""

@@ -93,9 +93,7 @@ class RequestServer:
 
     def reply(self, endpoint: Endpoint, to: ReplyTo, reply: ScoreReply) -> None:
         """Send the one reply to a request, and count it."""
-        self._producer.send(
-            to.topic, encode(reply), key=to.correlation_id, headers=to.headers(), partition=to.partition
-        )
+        self._send(to, reply)
         self.count(endpoint, reply.status, reply.reason or _NO_REASON)
 
     def expire(self, endpoint: Endpoint, request: Request) -> None:
@@ -103,9 +101,14 @@ class RequestServer:
         reply = ScoreReply(request_id=request.request_id, status=Status.EXPIRED, reason=Reason.DEADLINE)
         self.reply(endpoint, request.reply_to, reply)
 
-    def count(self, endpoint: Endpoint, status: str, reason: str) -> None:
+    def count(self, endpoint: Endpoint, status: str, reason: str, times: int = 1) -> None:
         """Count an outcome."""
-        self._context.metrics.count("requests_total", model=endpoint.name, status=status, reason=reason)
+        self._context.metrics.count("requests_total", times, model=endpoint.name, status=status, reason=reason)
+
+    def _send(self, to: ReplyTo, reply: ScoreReply) -> None:
+        self._producer.send(
+            to.topic, encode(reply), key=to.correlation_id, headers=to.headers(), partition=to.partition
+        )
 
     async def _serve(self) -> None:
         while True:
@@ -160,12 +163,16 @@ class RequestServer:
             logger.error("a micro-batch was not logged", exc_info=task.exception())
 
     def _reply_all(self, endpoint: Endpoint, answers: list[Answered]) -> None:
+        ended: dict[tuple[str, str], int] = {}
         for answer in answers:
-            self.reply(endpoint, answer.request.reply_to, answer.reply)
+            self._send(answer.request.reply_to, answer.reply)
+            how = answer.reply.status, answer.reply.reason or _NO_REASON
+            ended[how] = ended.get(how, 0) + 1
         now_ms = self._context.log.now_ms()
-        for answer in answers:
-            seconds = (now_ms - answer.request.appended_ms) / 1_000
-            self._context.metrics.observe("request_seconds", seconds, model=endpoint.name)
+        for (status, reason), times in ended.items():
+            self.count(endpoint, status, reason, times)
+        took_s = [(now_ms - answer.request.appended_ms) / 1_000 for answer in answers]
+        self._context.metrics.observe_all("request_seconds", took_s, model=endpoint.name)
 
     def _log(self, endpoint: Endpoint, predictions: list[Prediction]) -> None:
         for prediction in predictions:

@@ -18,8 +18,7 @@ from streams.vectors import VectorLayout
 _SHOWN_DIGITS = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True):
     """What is known of one request. ``lost`` names the views or features that the store told nothing about."""
 
     row: Mapping[str, Value]
@@ -57,8 +56,7 @@ class OpenTurn:
         return None if found is None else found[index]
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(msgspec.Struct, frozen=True):
     """A request with its one reply, and how it was scored if it was."""
 
     request: Request
@@ -118,29 +116,34 @@ def predictions(
         batch: its scores, those of shadows included.
         given: its answers.
     """
+    told: dict[tuple[str | None, ...], list[Version]] = {}
     for answer in given:
-        request, reply, known = answer.request, answer.reply, opened.known[answer.index]
+        request, reply, index = answer.request, answer.reply, answer.index
         if request.label_key is None:
             continue
-        arm = opened.turn.arm(answer.index)
+        served, arm, outcome = opened.known[index].served, opened.turn.arm(index), batch.answers[index]
+        scores = batch.scores_of(index)
+        scored = (outcome.by, outcome.role, *scores)
+        if scored not in told:
+            told[scored] = versions(batch.versions_of(index))
         yield Prediction(
             request_id=request.request_id,
             model=model,
             release=opened.release,
             label_key=request.label_key,
             at_ms=request.at_ms,
-            vector=list(opened.turn.vectors[answer.index]),
-            ages_ms=layout.ages_ms(known.served.ages_ms()),
-            scores={**batch.scores_of(answer.index), **reply.scores},
-            versions=versions(batch.versions_of(answer.index)),
-            champion=batch.answers[answer.index].by or "",
+            vector=list(opened.turn.vectors[index]),
+            ages_ms=layout.ages_ms(served.ages_ms()),
+            scores=scores | reply.scores,
+            versions=told[scored],
+            champion=outcome.by or "",
             status=reply.status,
             arm=arm.learner,
-            propensity=arm.propensity * _drawn(opened, batch, answer.index),
-            positions={view: dict(reached) for view, reached in known.served.positions.items()},
-            features_as_of=known.served.as_of_ms,
+            propensity=arm.propensity * _drawn(opened, batch, index),
+            positions=served.positions,
+            features_as_of=served.as_of_ms,
             traceparent=request.traceparent,
-            entities=dict(opened.entities[answer.index]),
+            entities=dict(opened.entities[index]),
         )
 
 

@@ -19,7 +19,8 @@ from definitions.declared import ViewDefinition
 from definitions.values import Value
 from streams.entities import RESERVED
 from streams.finalise import Held
-from streams.reading import Served, Serving, ViewReader, in_order
+from streams.opened import in_order
+from streams.reading import Served, Serving, ViewReader
 from streams.store import Answer, Cell, OnlineStore, Question
 
 _ENTITIES_A_READ = 50

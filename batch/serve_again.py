@@ -17,7 +17,8 @@ from streams.cells import CellState
 from streams.entities import asked_key
 from streams.finalise import Held
 from streams.lookups import Looked, row_of
-from streams.reading import Served, Serving, ViewReader, in_order
+from streams.opened import in_order
+from streams.reading import Served, Serving, ViewReader
 from streams.retention import Retention
 
 Shots = Mapping[Reach, Shot]
@@ -49,7 +50,7 @@ class ServedAgain:
 
     def reaches(self, probe: Probe) -> Sequence[Reach]:
         """Return the cells of the entities that a probe's request names."""
-        asked = ((reads, asked_key(reads.reader.view.entity_names, probe.entities)) for reads in self._views)
+        asked = ((reads, asked_key(reads.reader.by, probe.entities)) for reads in self._views)
         return [reach for reads, entity in asked for reach in reads.reaches(probe, entity)]
 
     def named(self, probe: Probe, cells: Mapping[Reach, CellState], oldest: Oldest) -> Mapping[str, Value]:
@@ -79,7 +80,7 @@ class ServedAgain:
     def _serving(self, probe: Probe, cells: Mapping[Reach, CellState], oldest: Oldest) -> Serving:
         serving = Serving(probe.at_ms)
         for reads in self._views:
-            reads.add(serving, probe, asked_key(reads.reader.view.entity_names, probe.entities), cells, oldest)
+            reads.add(serving, probe, asked_key(reads.reader.by, probe.entities), cells, oldest)
         return serving
 
 

@@ -31,6 +31,38 @@ class CandidateValues:
     """Each input of the candidates, one value per candidate."""
 
 
+class InputCheck:
+    """What a request has to carry of a model's, or a graph's, entities and inputs, made ready once."""
+
+    def __init__(self, model: ModelDefinition | GraphDefinition) -> None:
+        named: dict[str, Field] = {}
+        for each in _entities(model):
+            named.setdefault(each.name, each)
+        self._entities = tuple((each.name, int if each.type is ValueType.INT else str, each) for each in named.values())
+        self._inputs = tuple((each.name, each.type, each) for each in model.requests)
+
+    def __call__(self, entities: Mapping[str, object], inputs: Mapping[str, object]) -> RequestValues | str:
+        """Return the values that are asked for, or what is wrong: `check_inputs`. Cost: 0.2 us a value."""
+        given_entities: dict[str, str | int | None] = {}
+        for name, right, named in self._entities:
+            entity = entities.get(name, _MISSING)
+            if type(entity) is right:
+                given_entities[name] = entity
+                continue
+            wrong = _wrong_entity(named, entity)
+            if wrong:
+                return f"$.entities.{name}: {wrong}"
+            given_entities[name] = None
+        given_inputs: dict[str, Value] = {}
+        for name, kind, asked in self._inputs:
+            value = inputs.get(name, _MISSING)
+            wrong = misfit(kind, value, asked.length)
+            if wrong:
+                return f"$.inputs.{name}: {wrong if value is not _MISSING else 'expected a value, got nothing'}"
+            given_inputs[name] = _plain(kind, value)
+        return RequestValues(given_entities, given_inputs)
+
+
 def check_inputs(
     model: ModelDefinition | GraphDefinition, entities: Mapping[str, object], inputs: Mapping[str, object]
 ) -> RequestValues | str:
@@ -39,25 +71,9 @@ def check_inputs(
     An entity may be null or left out where the field of an event that names it may be null. An input may be null, but
     not left out. What the model does not ask for is ignored. A whole number is taken for a float.
 
-    Cost: 5 µs for one view and two inputs.
+    Cost: 5 µs for one view and two inputs; whoever checks many keeps an `InputCheck`.
     """
-    given_entities: dict[str, str | int | None] = {}
-    for each in _entities(model):
-        if each.name in given_entities:
-            continue
-        entity = entities.get(each.name, _MISSING)
-        wrong = _wrong_entity(each, entity)
-        if wrong:
-            return f"$.entities.{each.name}: {wrong}"
-        given_entities[each.name] = entity if isinstance(entity, str | int) else None
-    given_inputs: dict[str, Value] = {}
-    for asked in model.requests:
-        value = inputs.get(asked.name, _MISSING)
-        wrong = misfit(asked.type, value, asked.length)
-        if wrong:
-            return f"$.inputs.{asked.name}: {wrong if value is not _MISSING else 'expected a value, got nothing'}"
-        given_inputs[asked.name] = _plain(asked.type, value)
-    return RequestValues(given_entities, given_inputs)
+    return InputCheck(model)(entities, inputs)
 
 
 def check_candidates(
@@ -125,15 +141,15 @@ def _all_fit(each: Input, values: Sequence[Any]) -> bool:
 
 
 def _wrong_entity(named: Field, entity: object) -> str:
-    """Return what is wrong with an entity, nothing if it is right."""
+    """Return what is wrong with an entity that is not of its type: nothing where there may be none."""
     absent = entity is None or entity is _MISSING
-    right = named.nullable if absent else type(entity) is (int if named.type is ValueType.INT else str)
-    if right:
+    if absent and named.nullable:
         return ""
     return f"expected {named.type.written}, got {_got(entity)}"
 
 
 def _plain(kind: ValueType, value: object) -> Value:
+    """Return a value that fits its type as the model takes it."""
     if kind is ValueType.FLOAT and type(value) is int:
         return float(value)
     if isinstance(value, list):

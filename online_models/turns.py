@@ -94,12 +94,17 @@ class Turn:
     failures: list[Failure] = field(default_factory=list)
     beside: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """Personal learner to what is added to its offset, vector by vector. Given before anything is scored."""
+    _champion: Arm = field(init=False)
     _tried: dict[str, set[int]] = field(default_factory=dict)
     _failed: dict[str, Failure] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Name the arm of every vector that is not drawn for another."""
+        self._champion = Arm(self.route.champion, CHAMPION, 1.0)
+
     def arm(self, index: int) -> Arm:
         """Return who was to answer a vector."""
-        return self.arms[index] if self.arms else Arm(self.route.champion, CHAMPION, 1.0)
+        return self.arms[index] if self.arms else self._champion
 
     def calls(self) -> list[Call]:
         """Return which servers have to be asked before `answer`, none of them twice."""
@@ -181,7 +186,7 @@ class Turn:
         """Return the usable vectors by who is to answer them."""
         usable = self._usable()
         if not self.arms:
-            return [(Arm(self.route.champion, CHAMPION, 1.0), usable)]
+            return [(self._champion, usable)]
         groups: dict[str, tuple[Arm, list[int]]] = {}
         for index in usable:
             arm = self.arms[index]

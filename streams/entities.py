@@ -29,6 +29,9 @@ def entity_key(values: Sequence[str | int]) -> str:
 
 def asked_key(by: Sequence[str], entities: Mapping[str, str | int | None]) -> str | None:
     """Return the key of the entity that a request names, None where one of its parts is not given."""
+    if len(by) == 1:
+        only = entities.get(by[0])
+        return None if only is None else entity_key((only,))
     values = [entities.get(name) for name in by]
     return None if None in values else entity_key([value for value in values if value is not None])
 

@@ -13,7 +13,8 @@ from definitions.declared import Lookup
 from definitions.expressions import ASKED_AT
 from definitions.values import Value
 from streams.entities import entity_key
-from streams.reading import FeatureQuestion, Opened, Served, Serving, ViewReader, folds_of
+from streams.opened import Opened
+from streams.reading import FeatureQuestion, Served, Serving, ViewReader, folds_of
 from streams.store import Answer
 
 Row = Mapping[str, Value]
@@ -65,6 +66,7 @@ class LookupReader:
     def __init__(self, lookups: Sequence[Lookup]) -> None:
         self._looked = tuple(Looked.of(each) for each in lookups)
         self._readers = tuple(each.reader for each in self._looked)
+        self._kept = tuple(reader.kept for reader in self._readers)
         self._opened: Opened | None = None
 
     @property
@@ -85,14 +87,14 @@ class LookupReader:
     ) -> Served:
         """Return what was served ``after`` which request ``index`` was asked, and what it looked up besides."""
         if self._opened is None or self._opened.answer is not answer:
-            self._opened = Opened(answer, self._readers)
+            self._opened = Opened(answer, self._kept, self._opened)
         opened, serving = self._opened, Serving.behind(after, at_ms)
         for each, part in zip(self._looked, opened.parts(question.places[index]), strict=True):
             if each.is_known(row):
                 each.reader.add(serving, part.held, part.positions)
             else:
                 each.reader.add_unanswerable(serving, part.positions)
-        return serving.done(earlier(after.as_of_ms, opened.as_of_ms))
+        return serving.done(earlier(after.as_of_ms, opened.reached.as_of_ms))
 
 
 def earlier(first_ms: int | None, second_ms: int | None) -> int | None:

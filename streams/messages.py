@@ -117,7 +117,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag="prediction", ta
     propensity: float = 1.0
     """How probable it was that the route gave the request to this arm; where the answer was drawn, times how probable a
     draw was on its side of the score from which callers act."""
-    positions: dict[str, dict[str, int]]
+    positions: Mapping[str, Mapping[str, int]]
     """View key to (partition field to the next offset that the cell read contained).
 
     A view that was looked up has the names of what it was looked up by behind its key (`Lookup.suffix`): a replay reads

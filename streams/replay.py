@@ -22,7 +22,8 @@ from streams.entities import asked_key
 from streams.finalise import Held
 from streams.intake import DecodedBatch, Intake
 from streams.lookups import Looked, row_of
-from streams.reading import Asked, Served, Serving, ViewReader, in_order
+from streams.opened import in_order
+from streams.reading import Asked, Served, Serving, ViewReader
 from streams.records import Partition, RecordBatch
 from streams.store import Row
 
@@ -151,7 +152,7 @@ class PointInTime:
         """
         serving = Serving(as_of_ms)
         for reader in self._readers:
-            self._add(serving, reader, asked_key(reader.view.entity_names, entities))
+            self._add(serving, reader, asked_key(reader.by, entities))
         if self._looked:
             row = row_of(serving.done(None), inputs or {}, as_of_ms)
             for each in self._looked:

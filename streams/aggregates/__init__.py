@@ -24,13 +24,13 @@ from collections.abc import Callable, Mapping
 from definitions.declared import Aggregate, EventDefinition
 from definitions.identity import fields_of
 from definitions.values import ValueType
-from streams.aggregates.columns import COUNT, Column, Kind, Operand, Slices
+from streams.aggregates.columns import COUNT, Column, Kind, Operand, Values
 from streams.aggregates.decayed import DecayedCount, DecayedMean
 from streams.aggregates.numbers import Count, Max, Mean, Min, Ratio, StandardDeviation, Sum, Variance
 from streams.aggregates.ordered import First, Last, LastK
 from streams.aggregates.sketches import Distinct, Quantile, TopK
 
-__all__ = ["COUNT", "KINDS", "Column", "Kind", "Operand", "Slices", "kind_of"]
+__all__ = ["COUNT", "KINDS", "Column", "Kind", "Operand", "Values", "kind_of"]
 
 
 KINDS: Mapping[str, Callable[..., Kind]] = {

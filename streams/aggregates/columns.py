@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, repeat
+from itertools import repeat
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -13,8 +13,8 @@ from definitions.expressions import Expression, evaluator
 from definitions.identity import condition_text
 from definitions.values import Value
 
-Slices = Sequence[Sequence[Any]]
-"""One column's values: per source partition in fixed order, per tile in order of time."""
+Values = Sequence[Any]
+"""One column's values: source partition after source partition in fixed order, per tile in order of time."""
 
 Inputs = Callable[[Sequence[Any]], Sequence[Any]]
 
@@ -49,8 +49,8 @@ class Kind(Protocol):
         """Return the columns that the aggregate's tiles keep."""
         ...
 
-    def finalise(self, *columns: Slices) -> Value | tuple[Value, ...]:
-        """Return the value over a window, from the slices of each of `columns`, in their order.
+    def finalise(self, *columns: Values) -> Value | tuple[Value, ...]:
+        """Return the value over a window, from the values of each of `columns`, in their order.
 
         A kind of several features returns a tuple of them. What a timed column holds is given as (age in ms at the
         time asked about, what is held); in the tile of that time an age may be negative.
@@ -129,11 +129,6 @@ def known(source: Operand) -> Column:
     return Column(counted.named("known"), counted.inputs(one), empty=0) if counted.has_gaps else COUNT
 
 
-def joined(slices: Slices) -> Sequence[Any]:
-    """Return what all tiles hold, partition after partition. Cost: nothing where there is one partition."""
-    return slices[0] if len(slices) == 1 else list(chain.from_iterable(slices))
-
-
-def present(slices: Slices) -> list[Any]:
+def present(values: Values) -> list[Any]:
     """Return what the tiles hold, those that hold nothing left out."""
-    return [held for held in joined(slices) if held is not None]
+    return [held for held in values if held is not None]

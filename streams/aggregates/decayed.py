@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from definitions.values import Value
-from streams.aggregates.columns import Column, Operand, Slices, one, present
+from streams.aggregates.columns import Column, Operand, Values, one, present
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class DecayedCount:
         fold = _fold(self.half_life_ms, _weight)
         return (Column(name, self.source.inputs(one), fold, timed=True, begin=lambda given: (given[0], [1.0])),)
 
-    def finalise(self, *columns: Slices) -> Value:
+    def finalise(self, *columns: Values) -> Value:
         """Return the weight at the time asked about, 0.0 for no events."""
         try:
             return math.fsum(held[0] * 2.0 ** (-age_ms / self.half_life_ms) for age_ms, held in present(columns[0]))
@@ -57,7 +57,7 @@ class DecayedMean:
             ),
         )
 
-    def finalise(self, *columns: Slices) -> Value:
+    def finalise(self, *columns: Values) -> Value:
         """Return the mean, None for no values.
 
         The weights are those at the newest value: their ratio is the same at any time, and none is lost to rounding.

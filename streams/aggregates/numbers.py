@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from definitions.values import Value
-from streams.aggregates.columns import Column, Kind, Operand, Slices, joined, known, present
+from streams.aggregates.columns import Column, Kind, Operand, Values, known, present
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +21,10 @@ class Count:
         """Return the number of events that are let in."""
         return (known(self.source),)
 
-    def finalise(self, *columns: Slices) -> Value:
+    def finalise(self, *columns: Values) -> Value:
         """Return the number, 0 for none."""
         (counts,) = columns
-        number: int = sum(joined(counts))
+        number: int = sum(counts)
         return number
 
 
@@ -38,7 +38,7 @@ class Sum:
         """Return the sum."""
         return (_sum(self.source),)
 
-    def finalise(self, *columns: Slices) -> Value:
+    def finalise(self, *columns: Values) -> Value:
         """Return the sum, 0 for none."""
         (sums,) = columns
         return _total(sums, floats=self.source.floats)
@@ -54,10 +54,10 @@ class Mean:
         """Return the sum, and the number of values."""
         return (_sum(self.source), known(self.source))
 
-    def finalise(self, *columns: Slices) -> Value:
+    def finalise(self, *columns: Values) -> Value:
         """Return the mean, None for none."""
         sums, counts = columns
-        number: int = sum(joined(counts))
+        number: int = sum(counts)
         total = _total(sums, floats=self.source.floats)
         return None if not number or total is None else total / number
 
@@ -72,7 +72,7 @@ class Variance:
         """Return the tile's number of values, their mean, and their sum of squared distances from it (Welford)."""
         return (Column(self.source.named("moments"), self.source.inputs(), _fold_moments, begin=_begin_moments),)
 
-    def finalise(self, *columns: Slices) -> Value:
+    def finalise(self, *columns: Values) -> Value:
         """Return the variance over n - 1, None for fewer than two values. Tiles are merged by Chan's rule, in order."""
         number, mean, squares = 0, 0.0, 0.0
         for other, other_mean, other_squares in present(columns[0]):
@@ -93,7 +93,7 @@ class StandardDeviation:
         """Return those of the variance."""
         return Variance(self.source).columns()
 
-    def finalise(self, *columns: Slices) -> Value:
+    def finalise(self, *columns: Values) -> Value:
         """Return the root of the variance, None where there is none."""
         variance = Variance(self.source).finalise(*columns)
         return math.sqrt(variance) if isinstance(variance, float) else None
@@ -109,7 +109,7 @@ class Min:
         """Return the least value."""
         return (Column(self.source.named("min"), self.source.inputs(), min),)
 
-    def finalise(self, *columns: Slices) -> Value:
+    def finalise(self, *columns: Values) -> Value:
         """Return the least, None for none."""
         least: Value = min(_held(columns[0], self.source), default=None)
         return least
@@ -125,7 +125,7 @@ class Max:
         """Return the greatest value."""
         return (Column(self.source.named("max"), self.source.inputs(), max),)
 
-    def finalise(self, *columns: Slices) -> Value:
+    def finalise(self, *columns: Values) -> Value:
         """Return the greatest, None for none."""
         greatest: Value = max(_held(columns[0], self.source), default=None)
         return greatest
@@ -142,7 +142,7 @@ class Ratio:
         """Return the columns of both."""
         return (*self.numerator.columns(), *self.denominator.columns())
 
-    def finalise(self, *columns: Slices) -> Value:
+    def finalise(self, *columns: Values) -> Value:
         """Return the ratio, None where one of them has no value or the denominator is zero."""
         first = len(self.numerator.columns())
         above: Any = self.numerator.finalise(*columns[:first])
@@ -159,8 +159,8 @@ def _sum(source: Operand) -> Column:
     return Column(source.named("sum"), source.inputs(), empty=0.0 if source.floats else 0)
 
 
-def _held(slices: Slices, source: Operand) -> Iterable[Any]:
-    return present(slices) if source.has_gaps else joined(slices)
+def _held(values: Values, source: Operand) -> Iterable[Any]:
+    return present(values) if source.has_gaps else values
 
 
 def _begin_moments(value: Any) -> list[Any]:
@@ -179,12 +179,12 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _total(slices: Slices, *, floats: bool) -> int | float | None:
+def _total(values: Values, *, floats: bool) -> int | float | None:
     if not floats:
-        whole: int = sum(joined(slices))
+        whole: int = sum(values)
         return whole
     try:
-        total = math.fsum(joined(slices))
+        total = math.fsum(values)
     except (OverflowError, ValueError):
         return None
     return total if math.isfinite(total) else None

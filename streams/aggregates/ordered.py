@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from definitions.values import Value
-from streams.aggregates.columns import Column, Operand, Slices, present
+from streams.aggregates.columns import Column, Operand, Values, present
 
 _TIME = itemgetter(0)
 _AGE = itemgetter(0)
@@ -33,7 +33,7 @@ class First:
         """Return the oldest value with its time; of equal times the earlier offset stays."""
         return (Column(self.source.named("first"), self.source.inputs(), _older, timed=True),)
 
-    def finalise(self, *columns: Slices) -> Value:
+    def finalise(self, *columns: Values) -> Value:
         """Return the oldest, None for none."""
         oldest: Any = None
         for held in present(columns[0]):
@@ -53,7 +53,7 @@ class Last:
         """Return the newest value with its time; of equal times the later offset has replaced the earlier."""
         return (Column(self.source.named("last"), self.source.inputs(), _newer, timed=True),)
 
-    def finalise(self, *columns: Slices) -> Value:
+    def finalise(self, *columns: Values) -> Value:
         """Return the newest, None for none."""
         newest: Any = None
         for held in present(columns[0]):
@@ -75,7 +75,7 @@ class LastK:
         name = self.source.named(f"last_{self.k}")
         return (Column(name, self.source.inputs(), _keep_newest(self.k), timed=True, begin=_begin_newest),)
 
-    def finalise(self, *columns: Slices) -> tuple[Value, ...]:
+    def finalise(self, *columns: Values) -> tuple[Value, ...]:
         """Return the newest ``k``, None behind the oldest there is."""
         aged = [(age_ms - ahead_ms, value) for age_ms, kept in present(columns[0]) for ahead_ms, value in kept]
         aged.sort(key=_AGE, reverse=True)  # stable in reverse too: of equal ages the later is behind the earlier

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from definitions.values import Value
-from streams.aggregates.columns import Column, Operand, Slices, present
+from streams.aggregates.columns import Column, Operand, Values, present
 
 _HASH_BITS = 64
 _BUCKET_OF_ONE = 40_000
@@ -41,7 +41,7 @@ class Distinct:
         fold = _count_different(self.exact, self.precision)
         return (Column(name, self.source.inputs(_hash), fold, begin=lambda given: [given]),)
 
-    def finalise(self, *columns: Slices) -> Value:
+    def finalise(self, *columns: Values) -> Value:
         """Return the number: exact where every tile is, else estimated from the registers of the union."""
         tiles = present(columns[0])
         hashes = {each for held in tiles if isinstance(held, list) for each in held}
@@ -65,7 +65,7 @@ class Quantile:
         name = self.source.named(f"quantile_{self.accuracy!r}")
         return (Column(name, self.source.inputs(_bucket_of(self.accuracy)), _count_one, begin=_begin_count),)
 
-    def finalise(self, *columns: Slices) -> Value:
+    def finalise(self, *columns: Values) -> Value:
         """Return the value within ``accuracy`` of the one at place floor(q (n - 1)), None for none.
 
         Cost: 0.2 us a bucket in use.
@@ -100,7 +100,7 @@ class TopK:
         name = self.source.named(f"top_{self.capacity}")
         return (Column(name, self.source.inputs(), _count_frequent(self.capacity), begin=_begin_count),)
 
-    def finalise(self, *columns: Slices) -> tuple[Value, ...]:
+    def finalise(self, *columns: Values) -> tuple[Value, ...]:
         """Return the ``k`` most frequent, None behind the last there is."""
         counts = _merged(columns[0])
         top: list[Value] = sorted(counts, key=lambda value: (-counts[value], value))[: self.k]
@@ -125,9 +125,9 @@ def _count_frequent(capacity: int) -> Callable[[Any, Any], Any]:
     return fold
 
 
-def _merged(slices: Slices) -> Counter[Any]:
+def _merged(values: Values) -> Counter[Any]:
     merged: Counter[Any] = Counter()
-    for held in present(slices):
+    for held in present(values):
         merged.update(held)
     return merged
 

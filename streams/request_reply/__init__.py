@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from definitions.requests import CandidateValues
 from definitions.values import Value
 from streams.messages import ScoreReply
@@ -56,8 +58,7 @@ class Reason(StrEnum):
     INTERNAL = "internal"
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyTo:
+class ReplyTo(msgspec.Struct, frozen=True):
     """The address of a reply, as the request's headers give it."""
 
     topic: str
@@ -72,8 +73,7 @@ class ReplyTo:
         return headers if self.traceparent is None else [*headers, (TRACEPARENT, self.traceparent)]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A request that can be answered: typed, complete, and with a deadline."""
 
     request_id: str

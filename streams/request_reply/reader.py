@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 
 from definitions.declared import GraphDefinition, ModelDefinition
-from definitions.requests import CandidateValues, check_candidates, check_inputs
+from definitions.requests import CandidateValues, InputCheck, check_candidates
 from definitions.values import Value, ValueType
 from streams.records import LOG_APPEND_TIME, Partition, Record, headers_of
 from streams.request_reply import (
@@ -36,6 +36,7 @@ TEXT_MAX_CHARACTERS = 1_024
 """Longest entity, label key or category of a request."""
 
 _TIMEOUT_DIGITS = 6
+_MOST_TOPICS = 1_000
 _INT64_MAX = 2**63 - 1
 _TIME_MAX_MS = 253_402_300_799_999  # the end of the year 9999
 _BELOW = ("", ".", "-")
@@ -104,13 +105,16 @@ class RequestReader:
         model: whose requests, or the graph; a body that names another one is rejected.
         reply_prefix: replies may only go to this topic (`streams.topics.replies`) and to those below it: ``….billing``.
 
-    Cost: about 10 us a request, and 0.3 us a candidate.
+    Cost: about 8 us a request, and 0.3 us a candidate.
     """
 
     def __init__(self, model: ModelDefinition | GraphDefinition, *, reply_prefix: str) -> None:
         self._model = model
         self._reply_prefix = reply_prefix
         self._decoder = _decoder(model)
+        self._check = InputCheck(model)
+        self._allowed: dict[bytes, str] = {}
+        """Reply topics that were allowed, by their bytes: callers have few."""
 
     def read(self, record: Record, partition: Partition, *, taken_ms: int) -> Request | Rejection | Unroutable:
         """Return what the record asks, or why it cannot be answered with a score.
@@ -142,11 +146,21 @@ class RequestReader:
             return "bad_correlation_id"
         if not topic:
             return "no_reply_topic"
-        name = topic.decode("ascii", "replace")
-        if not self._allows(name):
+        name = self._allowed.get(topic) or self._allow(topic)
+        if name is None:
             return "reply_topic_not_allowed"
         partition = partition_of(headers.get(REPLY_PARTITION))
         return ReplyTo(name, correlation_id, partition, well_formed(headers.get(TRACEPARENT)))
+
+    def _allow(self, topic: bytes) -> str | None:
+        """Return the name of a topic that replies may go to, and remember it."""
+        name = topic.decode("ascii", "replace")
+        if not self._allows(name):
+            return None
+        if len(self._allowed) >= _MOST_TOPICS:
+            self._allowed.clear()
+        self._allowed[topic] = name
+        return name
 
     def _allows(self, topic: str) -> bool:
         """Return whether replies may go to ``topic``: the namespace's own, or one below it that is nobody else's."""
@@ -158,7 +172,7 @@ class RequestReader:
         body = _decode(self._decoder, value)
         if body.model != self._model.name:
             raise _Refused("$.model", f"expected {self._model.name}, got {_short(body.model)}")
-        given = check_inputs(self._model, body.entities, body.inputs)
+        given = self._check(body.entities, body.inputs)
         if isinstance(given, str):
             path, _, text = given.partition(": ")
             raise _Refused(path, text)

@@ -19,9 +19,8 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
 import redis
 
 from streams.errors import StoreError, StoreUnavailable
@@ -43,27 +42,29 @@ from streams.store import (
     fresh_mark,
 )
 from streams.store.address import read_address
+from streams.store.layout import (
+    Keys,
+    Known,
+    cell_bytes,
+    encode_row,
+    stored_cell,
+    stored_cells,
+    stored_pointer,
+    stored_row,
+    stored_rows,
+)
 from streams.store.wire import Command, Wire
 
 BREAKER_S = 0.1
 """How long the reader answers "unavailable" without asking, after it had to wait in vain."""
 
 _TIMEOUT_S = 5.0
-_POSITION_BYTES = 8
-
 _TEXT = Path(__file__).with_name("headrace.lua").read_text(encoding="utf-8")
 _VERSION = hashlib.sha256(_TEXT.encode()).hexdigest()[:12]
 _LIBRARY = _TEXT.replace("$VERSION", _VERSION)
 _WRITE, _ADVANCE = f"headrace_write_{_VERSION}", f"headrace_advance_{_VERSION}"
 
 _GREETING: tuple[Command, ...] = (("INFO",), ("FUNCTION", "LOAD", _LIBRARY))
-
-_POINTER_FIELDS = ("generation", "position", "digest")
-
-_Stored = TypeVar("_Stored")
-
-_encode_row = msgspec.msgpack.Encoder().encode
-_decode_row = msgspec.msgpack.Decoder(Row).decode
 
 
 class RedisStore:
@@ -82,12 +83,14 @@ class RedisStore:
         timeout_s: float = _TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._namespace = namespace
+        self._keys = Keys(namespace)
         self._timeout_s = timeout_s
         self._clock = clock
         address = read_address(url)
         self._writer = Wire(address, _GREETING, _welcome)
         self._reader = Wire(address, _GREETING[:1], _welcome_reader)
+        self._known_rows = Known(stored_rows)
+        self._known_pointers = Known(stored_pointer)
         self._shut_until = 0.0
         self._writer.ask([("PING",)], timeout_s)
         self._reader.ask([("PING",)], timeout_s)
@@ -95,14 +98,14 @@ class RedisStore:
     def create_row(self, key: RowKey, row: Row) -> StoredRow:
         """Create the row only if it is absent; return the row that is there now."""
         check_fold(key.fold)
-        name, field = self._row(key.fold), key.partition.field
-        _, held = self._ask([("HSETNX", name, field, fresh_mark() + _encode_row(row)), ("HGET", name, field)])
-        return _stored_row(held)
+        name, field = self._keys.row(key.fold), key.partition.field
+        _, held = self._ask([("HSETNX", name, field, fresh_mark() + encode_row(row)), ("HGET", name, field)])
+        return stored_row(held)
 
     def read_rows(self, keys: Sequence[RowKey]) -> list[StoredRow | None]:
         """Return the rows in order, None where a fold has not started."""
-        found = self._ask([("HGET", self._row(key.fold), key.partition.field) for key in keys])
-        return [None if held is None else _stored_row(held) for held in found]
+        found = self._ask([("HGET", self._keys.row(key.fold), key.partition.field) for key in keys])
+        return [None if held is None else stored_row(held) for held in found]
 
     def read_cells(self, key: RowKey, entities: Sequence[str], *, expected: bytes | None = None) -> list[Cell | None]:
         """Return the partition's own cells of ``entities``, in order, None where there is none. One round trip.
@@ -112,12 +115,12 @@ class RedisStore:
         """
         if not entities:
             return []
-        prefix, field = self._cell(key.fold), key.partition.field
+        prefix, field = self._keys.cell(key.fold), key.partition.field
         commands: list[Command] = [("HGET", prefix + entity, field) for entity in entities]
-        *found, row = self._ask([*commands, ("HGET", self._row(key.fold), field)])
+        *found, row = self._ask([*commands, ("HGET", self._keys.row(key.fold), field)])
         if expected is not None and (row is None or row[:MARK_BYTES] != expected):
             raise broken("read", key)
-        return [None if held is None else _stored_cell(held) for held in found]
+        return [None if held is None else stored_cell(held) for held in found]
 
     def write(self, links: Sequence[Link]) -> None:
         """Write the links in order, in one round trip. Cost: 6-16 us per cell, most of it in Redis.
@@ -131,13 +134,13 @@ class RedisStore:
 
     def _call(self, link: Link) -> Command:
         check_mark(link)
-        prefix = self._cell(link.key.fold)
-        row = b"" if link.row is None else _encode_row(link.row)
+        prefix = self._keys.cell(link.key.fold)
+        row = b"" if link.row is None else encode_row(link.row)
         return (
-            *("FCALL", _WRITE, len(link.cells) + 1, self._row(link.key.fold)),
+            *("FCALL", _WRITE, len(link.cells) + 1, self._keys.row(link.key.fold)),
             *[prefix + entity for entity in link.cells],
             *(link.key.partition.field, link.expected, link.fresh, row),
-            *[b"" if cell is None else _cell_bytes(cell) for cell in link.cells.values()],
+            *[b"" if cell is None else cell_bytes(cell) for cell in link.cells.values()],
         )
 
     def read(self, question: Question, *, timeout_ms: float | None = None) -> Answer:
@@ -148,29 +151,31 @@ class RedisStore:
         """
         if self._clock() < self._shut_until:
             raise StoreUnavailable(f"cannot read: {self._reader.address}: it has just failed to answer in time")
-        asked_rows: list[Command] = [("HGETALL", self._row(fold)) for fold in question.folds]
-        commands = [*asked_rows, *(("HGETALL", self._cell(fold) + entity) for fold, entity in question.cells)]
-        commands += [("HMGET", self._pointer(name), *_POINTER_FIELDS) for name in question.pointers]
+        keys = self._keys
+        asked_rows = [keys.ask_row(fold) for fold in question.folds]
+        commands = [*asked_rows, *[keys.ask_cells(fold, entity) for fold, entity in question.cells]]
+        commands += [keys.ask_pointer(name) for name in question.pointers]
         commands += asked_rows if question.cells else []
+        timeout_s = self._timeout_s if timeout_ms is None else timeout_ms / 1_000
         try:
-            replies = self._reader.ask(commands, self._timeout_s if timeout_ms is None else timeout_ms / 1_000)
+            replies = self._reader.ask_packed(commands, timeout_s)
         except StoreUnavailable:
             self._shut_until = self._clock() + BREAKER_S
             raise
         rows, cells = len(question.folds), len(question.folds) + len(question.cells)
         pointers = cells + len(question.pointers)
-        before, behind = replies[:rows], replies[pointers:]
+        before, behind, known = replies[:rows], replies[pointers:], self._known_rows
         return Answer(
-            [_by_field(reply, _stored_row) for reply in before],
-            [_by_field(reply, _stored_cell) for reply in replies[rows:cells]],
-            [_stored_pointer(reply) for reply in replies[cells:pointers]],
-            () if behind == before else [_by_field(reply, _stored_row) for reply in behind],
+            list(map(known.of, question.folds, before)),
+            list(map(stored_cells, replies[rows:cells])),
+            list(map(self._known_pointers.of, question.pointers, replies[cells:pointers])),
+            () if behind == before else list(map(known.of, question.folds, behind)),
         )
 
     def advance_pointer(self, name: str, pointer: Pointer) -> bool:
         """Replace the pointer only if ``pointer`` is greater; return whether it was replaced."""
         place = (pointer.generation, pointer.position, pointer.digest)
-        [replaced] = self._ask([("FCALL", _ADVANCE, 1, self._pointer(name), *place)])
+        [replaced] = self._ask([("FCALL", _ADVANCE, 1, self._keys.pointer(name), *place)])
         return bool(replaced)
 
     def entities(self, fold: str) -> Sequence[str]:
@@ -184,15 +189,15 @@ class RedisStore:
 
     def some_entities(self, fold: str, after: str | None) -> Part:
         """Return some of the entities that have a cell. Cost: `PART_KEYS` keys of the database, whosever they are."""
-        prefix = self._cell(fold)
+        prefix = self._keys.cell(fold)
         pattern = "".join(f"[{sign}]" if sign in "*?" else "\\" + sign if sign in "[]\\" else sign for sign in prefix)
         [(cursor, keys)] = self._ask([("SCAN", after or 0, "MATCH", pattern + "*", "COUNT", PART_KEYS)])
         return Part([key.decode()[len(prefix) :] for key in keys], cursor.decode() if int(cursor) else None)
 
     def remove(self, fold: str, entities: Sequence[str]) -> None:
         """Remove every row of the fold, and then all cells of ``entities``. Memory is freed by another thread."""
-        prefix = self._cell(fold)
-        self._ask([("UNLINK", self._row(fold)), *(("UNLINK", prefix + entity) for entity in entities)])
+        prefix = self._keys.cell(fold)
+        self._ask([("UNLINK", self._keys.row(fold)), *(("UNLINK", prefix + entity) for entity in entities)])
 
     def close(self) -> None:
         """Give the connections back."""
@@ -201,39 +206,6 @@ class RedisStore:
 
     def _ask(self, commands: Sequence[Command]) -> list[Any]:
         return self._writer.ask(commands, self._timeout_s) if commands else []
-
-    def _row(self, fold: str) -> str:
-        return f"{self._namespace}:row:{fold}"
-
-    def _cell(self, fold: str) -> str:
-        return f"{self._namespace}:cell:{fold}:"
-
-    def _pointer(self, name: str) -> str:
-        return f"{self._namespace}:pointer:{name}"
-
-
-def _stored_row(held: bytes) -> StoredRow:
-    return StoredRow(_decode_row(held[MARK_BYTES:]), held[:MARK_BYTES])
-
-
-def _stored_cell(held: bytes) -> Cell:
-    return Cell(int.from_bytes(held[:_POSITION_BYTES], "big"), held[_POSITION_BYTES:])
-
-
-def _cell_bytes(cell: Cell) -> bytes:
-    return cell.position.to_bytes(_POSITION_BYTES, "big") + cell.state
-
-
-def _by_field(reply: list[bytes], stored: Callable[[bytes], _Stored]) -> dict[str, _Stored]:
-    pairs = iter(reply)
-    return {field.decode(): stored(held) for field, held in zip(pairs, pairs, strict=True)}
-
-
-def _stored_pointer(reply: list[bytes | None]) -> Pointer | None:
-    generation, position, digest = reply
-    if generation is None or position is None or digest is None:
-        return None
-    return Pointer(int(generation), int(position), digest.decode())
 
 
 def _welcome(replies: Sequence[Any]) -> None:

@@ -86,14 +86,14 @@ def test_a_row_written_while_an_answer_is_read_is_in_the_rows_behind(
     """The moment between two commands of one pipeline cannot be hit from outside: the pipeline is cut in two here."""
     held = started(store)
     store.write([Link(FIRST, held, mark(1), {"ann": Cell(1, b"s")}, Row(next=1, first=0))])
-    whole = store._reader.ask
+    whole = store._reader.ask_packed
 
-    def in_two(commands: list[Any], timeout_s: float) -> list[Any]:
+    def in_two(commands: list[bytes], timeout_s: float) -> list[Any]:
         before = whole(commands[:1], timeout_s)
         store.write([Link(FIRST, mark(1), mark(2), {"ann": None}, Row(next=2, first=0, newest_ms=7))])
         return [*before, *whole(commands[1:], timeout_s)]
 
-    monkeypatch.setattr(store._reader, "ask", in_two)
+    monkeypatch.setattr(store._reader, "ask_packed", in_two)
     answer = store.read(Question(folds=[FIRST.fold], cells=[(FIRST.fold, "ann")]))
 
     [row], [behind] = answer.rows[0].values(), answer.rows_behind[0].values()

@@ -243,7 +243,7 @@ def _sketched(kind: str, values: Sequence[Any], **options: Any) -> Any:
         held[side] = column.begin(given) if held[side] is None else column.fold(held[side], given)
         if place % 1_000 == 0:
             held = msgspec.msgpack.decode(msgspec.msgpack.encode(held), strict=False)
-    return sketch.finalise([[held[0]], [held[1]]])
+    return sketch.finalise(held)
 
 
 def compare(

@@ -63,12 +63,6 @@ STATE = [
         "cells.py",
         ("wide integers cut", "msgspec.msgpack.Ext(_WIDE_INT,", "msgspec.msgpack.Ext(2,"),
         ("shortest window decides", "self.longest = max(", "self.longest = min("),
-        (
-            "open tile is not read",
-            "return sealed if state[opened] is None else sealed +",
-            "return sealed if True else sealed +",
-        ),
-        ("sealed tiles are not read", "else sealed + state[opened", "else state[opened"),
     ),
     *_of(
         "engine.py",
@@ -84,35 +78,51 @@ STATE = [
 
 STATISTICS = [
     *_of(
+        "windows.py",
+        ("window a tile too long", "before = now - {tiles}", "before = now - {tiles} - 1"),
+        ("window a tile too short", "before = now - {tiles}", "before = now - {tiles} + 1"),
+        (
+            "tile of now left out",
+            "bisect_right(sealed[::{width}], now) * {width}",
+            "bisect_right(sealed[::{width}], now - 1) * {width}",
+        ),
+        ("open tile of now left out", "before < newest <= now:\n{open}", "before < newest < now:\n{open}"),
+        (
+            "older tiles in",
+            "sealed[0] <= before:\n                start = bisect_right(sealed[::{width}]",
+            "False:\n                start = bisect_right(sealed[::{width}]",
+        ),
+        (
+            "sealed tiles of the future in",
+            "if sealed[0] <= before or sealed[-{width}] > now:",
+            "if sealed[0] <= before:",
+        ),
+        ("open tile always in", "is not None and before < newest <= now:\n{open}", "is not None:\n{open}"),
+        ("open tile is not read", "is not None and before < newest <= now:\n{open}", "is False:\n{open}"),
+        ("sealed tiles are not read", "        if sealed:\n            start", "        if False:\n            start"),
+        ("partial window answered", "> before:\n            is_lost_{number}", "> now:\n            is_lost_{number}"),
+        ("whole window refused", "> before:\n            is_lost_{number}", ">= before:\n            is_lost_{number}"),
+        (
+            "first partition only",
+            "for state in states or ():\n        since_ms",
+            "for state in (states or ())[:1]:\n        since_ms",
+        ),
+        ("ages by the first origin", '"kept and (since_ms - kept[0]', '"kept and (as_of_ms - states[0][0] - kept[0]'),
+        ("several values by wrong place", "found[{item - 1}]", "found[-{item}]"),
+    ),
+    *_of(
         "finalise.py",
-        ("window a tile too long", "before = newest - window.tiles", "before = newest - window.tiles - 1"),
-        ("window a tile too short", "before = newest - window.tiles", "before = newest - window.tiles + 1"),
-        ("tile of now left out", "bisect_right(series.tiles, newest)", "bisect_right(series.tiles, newest - 1)"),
         (
-            "newest tile always in",
-            "stop = bisect_right(series.tiles, before), bisect_right(series.tiles, newest)",
-            "stop = bisect_right(series.tiles, before), len(series.tiles)",
+            "value as old as its oldest cell",
+            "max(begun_ms, origin_ms",
+            "(lambda *ms: min(set(ms) - {_LONG_AGO_MS}))(begun_ms, origin_ms",
         ),
-        ("partial window answered", "series.dropped > before", "series.dropped > newest"),
-        ("whole window refused", "series.dropped > before", "series.dropped >= before"),
-        (
-            "ages by the first origin",
-            "(as_of_ms - series.origin_ms - held[0]",
-            "(as_of_ms - spans[0][0].origin_ms - held[0]",
-        ),
-        ("several values by wrong place", "found[item - 1]", "found[-item]"),
-        ("value as old as its oldest cell", "min(inside)", "max(inside)"),
-        ("age of a tile behind its window", "if behind < window.tiles]", "if behind <= window.tiles]"),
-        ("age of what is not answered", "if inside and window.tiles <= retained:", "if inside:"),
-        ("tile of the future taken for the newest", "if tile is not None and tile > now:", "if False:"),
+        ("age of a tile behind its window", "if behind < tiles <= retained:", "if behind <= tiles <= retained:"),
+        ("age of what is not answered", "if behind < tiles <= retained:", "if behind < tiles:"),
+        ("tile of the future taken for the newest", "if tile is None or tile > now:", "if tile is None:"),
     ),
     *_of(
         "aggregates/numbers.py",
-        (
-            "first partition only",
-            "number: int = sum(joined(counts))\n        return number",
-            "return sum(counts[0]) if counts else 0",
-        ),
         (
             "whole numbers add up to a float",
             "return _total(sums, floats=self.source.floats)",
@@ -186,4 +196,4 @@ STATISTICS = [
         ),
     ),
 ]
-"""Of streams/finalise.py and streams/aggregates."""
+"""Of streams/windows.py, streams/finalise.py and streams/aggregates."""

@@ -38,7 +38,7 @@ def value(kind: str, values: Sequence[Any], *, asked_ms: int = 0, **options: Any
     """Return the statistic of one tile."""
     held, statistic = held_by(kind, values, **options)
     timed = statistic.columns()[0].timed
-    return statistic.finalise([[(asked_ms - held[0], held[1]) if timed else held]])
+    return statistic.finalise([(asked_ms - held[0], held[1]) if timed else held])
 
 
 @pytest.mark.parametrize("kind", ["variance", "std"])
@@ -55,17 +55,17 @@ def test_a_variance_survives_a_large_mean() -> None:
 def test_a_ratio_of_nothing_or_by_zero_is_no_value() -> None:
     ratio = Ratio(Sum(Operand("value", floats=True)), Count(Operand(None)))
 
-    assert ratio.finalise([[3.0], [1.0]], [[1], [1]]) == 2.0
-    assert ratio.finalise([[0.0]], [[4]]) == 0.0
+    assert ratio.finalise([3.0, 1.0], [1, 1]) == 2.0
+    assert ratio.finalise([0.0], [4]) == 0.0
     assert ratio.finalise([], []) is None
-    assert ratio.finalise([[3.0]], [[0]]) is None
-    assert ratio.finalise([[1e308, 1e308]], [[1, 1]]) is None
+    assert ratio.finalise([3.0], [0]) is None
+    assert ratio.finalise([1e308, 1e308], [1, 1]) is None
 
 
 def test_a_ratio_of_numbers_too_large_to_divide_is_no_value() -> None:
     ratio = Ratio(Sum(Operand("value")), Count(Operand(None)))
 
-    assert ratio.finalise([[10**400]], [[1]]) is None
+    assert ratio.finalise([10**400], [1]) is None
 
 
 @pytest.mark.parametrize("order", [[(5, "a"), (7, "b"), (7, "c"), (3, "d")], [(3, "d"), (7, "b"), (5, "a"), (7, "c")]])
@@ -79,7 +79,7 @@ def test_order_is_that_of_time_then_of_the_log(order: list[Timed]) -> None:
 def test_the_newest_values_of_two_partitions_are_those_of_the_later_partition_first() -> None:
     newest = KINDS["last_k"](Operand("value"), k=3)
 
-    assert newest.finalise([[(10, [[0, "a"], [4, "b"]])], [(10, [[0, "c"], [4, "d"]])]]) == ("d", "b", "c")
+    assert newest.finalise([(10, [[0, "a"], [4, "b"]]), (10, [[0, "c"], [4, "d"]])]) == ("d", "b", "c")
     assert newest.finalise([]) == (None, None, None)
 
 
@@ -111,7 +111,7 @@ def test_few_different_values_are_counted_exactly(values: list[Any], number: int
 
     held = [tile("distinct", values)] if values else []
 
-    assert statistic.finalise([held]) == number
+    assert statistic.finalise(held) == number
 
 
 def test_hashes_are_the_same_in_every_process() -> None:
