@@ -25,7 +25,7 @@ from streams.messages import Example
 from streams.records import LOG_APPEND_TIME, Record, RecordBatch
 from streams.store import OnlineStore, Pointer, Question
 
-SNAPSHOT_EVERY = 1_000
+SNAPSHOT_EVERY = 4_000
 """A snapshot is due after so many examples, and whenever the learner has caught up."""
 MOST_SINCE = 10_000
 """After so many examples one is cut, whatever part of the time that takes: all of them are in memory."""
@@ -79,6 +79,7 @@ class ExampleLearner:
         self._rows: FoldWriter[BinnedProgress] = FoldWriter(
             context, fold(model.key, definition.name), given, ProgressCodec()
         )
+        self._progress = self._rows.chain.load((PROGRESS,))
         self._snapshots = SnapshotKeeper(context, model.key, definition.name, given)
         self._quarantine = ExampleQuarantine(context, model, definition.name, given.partition)
         self._labels = {"model": model.key, "learner": definition.name}
@@ -129,11 +130,12 @@ class ExampleLearner:
             await self._publish(self._learner)
 
     async def _learn(self, batch: RecordBatch) -> None:
+        first, learner = self.position, self._learner
         for record in batch.records:
-            if self._learner is not None and record.offset() >= self.position:
-                self._take(self._learner, record)
-                if self._learner.since >= SNAPSHOT_EVERY:
-                    await self._publish(self._learner, only_if_due=self._learner.since < MOST_SINCE)
+            if learner is not None and record.offset() >= first:
+                self._take(learner, record)
+                if learner.since >= SNAPSHOT_EVERY:
+                    await self._publish(learner, only_if_due=learner.since < MOST_SINCE)
         self._next = max(self._next, batch.next)
         await self._commit(batch.next)
         if self._learner is not None and await self._is_at_end():
@@ -156,7 +158,7 @@ class ExampleLearner:
         self._rows.note(fate)
         self._rows.took(record)
         if score is not None and example is not None and isinstance(example.label, bool):
-            self._rows.chain.load((PROGRESS,))[PROGRESS].state.add(score, example.label)
+            self._progress[PROGRESS].state.add(score, example.label)
 
     def _learned(self, learner: Taught, record: Record, example: Example) -> float | None:
         """Test, then train; return the score given before. None where the example cannot be learned."""
@@ -197,7 +199,6 @@ class ExampleLearner:
         await self._quarantine.arrived()
         if after > self._rows.row.next:
             before = self._rows.row.applied
-            self._rows.chain.load((PROGRESS,))
             self._rows.commit(after, (PROGRESS,))
             self._context.metrics.count("examples_learned_total", self._rows.row.applied - before, **self._labels)
 

@@ -38,8 +38,7 @@ class Taught:
             Exception: whatever the estimator raised; what was learned is what it was before.
         """
         try:
-            [score] = self.learner.score_many([vector])
-            self.learner.learn_one(vector, label)
+            score = self.learner.test_then_train(vector, label)
         except HeadraceError:
             # Refused before the estimator saw it, or for a score: neither changes anything.
             raise

@@ -116,7 +116,7 @@ class Learned(msgspec.Struct, array_like=True, frozen=True, gc=False):
     label: Value
 
 
-class KeyState(msgspec.Struct, array_like=True, tag="key"):
+class KeyState(msgspec.Struct, array_like=True, tag="key", gc=False):
     """What one label key waits for, and what it must not take twice."""
 
     waiting: list[Waiting] = []
@@ -138,7 +138,7 @@ class KeyState(msgspec.Struct, array_like=True, tag="key"):
         return not (self.waiting or self.emitted or self.label or self.given_up is not None)
 
 
-class DueKeys(msgspec.Struct, array_like=True, tag="due"):
+class DueKeys(msgspec.Struct, array_like=True, tag="due", gc=False):
     """Keys to look at when the horizon passes a step."""
 
     keys: list[str] = []
@@ -225,12 +225,12 @@ class JoinCodec:
 
     def encode(self, state: JoinState) -> bytes | None:
         """Return the state's bytes, None where nothing is left to remember."""
-        gone = (
-            state is None
-            or (isinstance(state, KeyState) and state.is_over)
-            or (isinstance(state, DueKeys) and not state.keys)
-        )
-        return None if gone else _ENCODER.encode(state)
+        kind = type(state)
+        if kind is KeyState:
+            is_over = state.is_over  # type: ignore[union-attr]  # a key's
+        else:
+            is_over = state is None or (kind is DueKeys and not state.keys)  # type: ignore[union-attr]
+        return None if is_over else _ENCODER.encode(state)
 
     def decode(self, data: bytes) -> JoinState:
         """Return the state that the bytes were made from."""

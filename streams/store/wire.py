@@ -9,6 +9,7 @@ from typing import Any
 
 import redis
 import redis.connection
+from hiredis import pack_command
 from redis.backoff import NoBackoff
 from redis.exceptions import MasterDownError, NoPermissionError
 from redis.retry import Retry
@@ -131,7 +132,8 @@ class Wire:
 
     def _exchange(self, commands: Sequence[Command], deadline: float) -> list[Any]:
         connection, now = self._connection, time.monotonic
-        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        # The client library's own packing looks at each argument in Python, and sends each long command by itself.
+        connection.send_packed_command((b"".join(map(pack_command, commands)),), check_health=False)
         read = connection.read_response
         return [read(timeout=max(0.001, deadline - now())) for _ in commands]
 

@@ -14,6 +14,7 @@ from river.linear_model import LogisticRegression
 
 from agents.join_labels import read_tally
 from agents.keep_snapshots import pointer_name
+from agents import learn_examples
 from agents.learn import LearningRole
 from agents.learn_examples import fold, read_progress
 from agents.route_labels import fold as router_fold
@@ -312,8 +313,11 @@ async def test_a_snapshot_that_cannot_be_verified_is_not_replaced_by_an_empty_le
     assert row_of(world.store, fold(MODEL.key, "online"))["read"] == 0
 
 
-async def test_snapshots_are_cut_on_the_way_and_name_what_they_contain(tmp_path: Path) -> None:
+async def test_snapshots_are_cut_on_the_way_and_name_what_they_contain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not only at the end: a crash in a long backlog does not start from nothing."""
+    monkeypatch.setattr(learn_examples, "SNAPSHOT_EVERY", 1_000)
     world = await World(tmp_path, MODEL).create_topics()
     for number in range(1_500):
         await example(world, number, [1.0])
@@ -329,9 +333,10 @@ async def test_snapshots_are_cut_on_the_way_and_name_what_they_contain(tmp_path:
 @pytest.mark.parametrize("writes", range(142, 147))
 @pytest.mark.parametrize("is_written", [True, False])
 async def test_a_failure_around_a_snapshot_neither_loses_nor_repeats_progress(
-    tmp_path: Path, writes: int, *, is_written: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int, *, is_written: bool
 ) -> None:
     """The snapshot after 1,000 examples is cut in the middle of a batch: row and pointer are two writes."""
+    monkeypatch.setattr(learn_examples, "SNAPSHOT_EVERY", 1_000)
     world = await World(tmp_path, MODEL).create_topics()
     for number in range(1_100):
         await example(world, number, [1.0])
