@@ -18,7 +18,7 @@ import msgspec
 
 from definitions.declared import LabelDefinition
 from definitions.values import Value
-from streams.messages import Prediction
+from streams.messages import Prediction, Progress
 
 STEPS_A_HORIZON = 96
 """The horizon is passed in steps of ``within / 96``: 15 minutes of a day."""
@@ -158,6 +158,15 @@ class Clock(msgspec.Struct, array_like=True, tag="clock"):
     cursor: tuple[int, int] = (-1, 0)
     """(offset, examples made so far) of a progress record that is half worked off."""
 
+    def note(self, progress: Progress) -> None:
+        """Take in what one label partition tells; partitions of a topic that was made anew replace the old ones."""
+        source, newest_ms = progress.source, progress.newest_ms
+        topic = source.rpartition("/")[0]
+        self.newest_ms = {name: at for name, at in self.newest_ms.items() if name.rpartition("/")[0] == topic}
+        self.newest_ms[source] = max(newest_ms, self.newest_ms.get(source, newest_ms))
+        others = [name for name in self.idle if name != source and name in self.newest_ms]
+        self.idle = [*others, source] if progress.idle else others
+
 
 class Tally(msgspec.Struct, array_like=True, tag="tally"):
     """What became of the predictions and labels of one partition; redelivery cannot inflate it.
@@ -226,10 +235,9 @@ class JoinCodec:
     def encode(self, state: JoinState) -> bytes | None:
         """Return the state's bytes, None where nothing is left to remember."""
         kind = type(state)
+        is_over = state is None or (kind is DueKeys and not state.keys)  # type: ignore[union-attr]  # it has keys
         if kind is KeyState:
             is_over = state.is_over  # type: ignore[union-attr]  # a key's
-        else:
-            is_over = state is None or (kind is DueKeys and not state.keys)  # type: ignore[union-attr]
         return None if is_over else _ENCODER.encode(state)
 
     def decode(self, data: bytes) -> JoinState:

@@ -23,7 +23,6 @@ from streams.joins import (
     Learned,
     Tally,
     Waiting,
-    cell_of,
     step_ms,
 )
 from streams.messages import Example, LabelSeen, Outcome, Prediction, Progress
@@ -181,7 +180,7 @@ class Join:
 
     def _progress(self, offset: int, progress: Progress) -> Iterator[Step]:
         clock = self._state(CLOCK, Clock)
-        _note(clock, progress)
+        clock.note(progress)
         clock.passed = max(clock.passed, self._passed(clock, progress.partitions))
         for step in self._steps_due(clock):
             # Between two chunks everything may have been written, and forgotten by the chain.
@@ -298,12 +297,3 @@ class Join:
         if not isinstance(slot.state, kind):
             raise TypeError(f"cannot join: {cell}: expected {kind.__name__}, got {type(slot.state).__name__}")
         return slot.state
-
-
-def _note(clock: Clock, progress: Progress) -> None:
-    """Take in what one label partition tells; partitions of a topic that was made anew replace the old ones."""
-    topic = progress.source.rpartition("/")[0]
-    clock.newest_ms = {name: at for name, at in clock.newest_ms.items() if name.rpartition("/")[0] == topic}
-    clock.newest_ms[progress.source] = max(progress.newest_ms, clock.newest_ms.get(progress.source, progress.newest_ms))
-    others = [name for name in clock.idle if name != progress.source and name in clock.newest_ms]
-    clock.idle = [*others, progress.source] if progress.idle else others

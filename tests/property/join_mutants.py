@@ -147,15 +147,11 @@ JOINS = [
         ("the fastest partition decides", "(min(holding) -", "(max(holding) -"),
         ("disorder forgotten", "- self._rule.disorder_ms) //", ") //"),
         ("idle ones hold back", "if source not in clock.idle]", "]"),
-        ("idle for ever", "if name != progress.source and name in clock.newest_ms]", "if name in clock.newest_ms]"),
-        (
-            "time goes back",
-            "max(progress.newest_ms, clock.newest_ms.get(progress.source, progress.newest_ms))",
-            "progress.newest_ms",
-        ),
     ),
     *_of(
         "joins/__init__.py",
+        ("idle for ever", "if name != source and name in self.newest_ms]", "if name in self.newest_ms]"),
+        ("time goes back", "max(newest_ms, self.newest_ms.get(source, newest_ms))", "newest_ms"),
         ("tombstones are no state", "or self.label or self.given_up is not None)", "or self.label)"),
         ("examples made are no state", "self.waiting or self.emitted or self.label", "self.waiting or self.label"),
         ("labels are no state", "or self.emitted or self.label or", "or self.emitted or"),

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from river.linear_model import LogisticRegression
 
+from agents import learn_examples
 from agents.join_labels import read_tally
 from agents.keep_snapshots import pointer_name
-from agents import learn_examples
 from agents.learn import LearningRole
 from agents.learn_examples import fold, read_progress
 from agents.route_labels import fold as router_fold
