@@ -11,7 +11,7 @@ import msgspec
 
 from agents.advance_rows import FoldWriter
 from agents.context import RoleContext
-from agents.keep_snapshots import SnapshotKeeper, pointer_name
+from agents.keep_snapshots import SnapshotKeeper
 from agents.quarantine_examples import UNREADABLE, ExampleQuarantine, reason_of
 from agents.transport import Assigned
 from definitions.declared import LearnerDefinition, ModelDefinition
@@ -22,6 +22,7 @@ from online_models.learners.taught import Taught
 from online_models.progress import BinnedProgress
 from streams.errors import ArtefactError, ChainBroken
 from streams.messages import Example
+from streams.pointers import learner_pointer
 from streams.records import LOG_APPEND_TIME, Record, RecordBatch
 from streams.store import OnlineStore, Pointer, Question
 
@@ -83,7 +84,7 @@ class ExampleLearner:
         self._snapshots = SnapshotKeeper(context, model.key, definition.name, given)
         self._quarantine = ExampleQuarantine(context, model, definition.name, given.partition)
         self._labels = {"model": model.key, "learner": definition.name}
-        self._name = pointer_name(model.key, definition.name)
+        self._name = learner_pointer(model.key, definition.name)
         self._positions: dict[str, tuple[int, int]] = {}
         self._through_ms: int | None = None
         self._generation = 0

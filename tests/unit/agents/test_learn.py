@@ -14,7 +14,6 @@ from river.linear_model import LogisticRegression
 
 from agents import learn_examples
 from agents.join_labels import read_tally
-from agents.keep_snapshots import pointer_name
 from agents.learn import LearningRole
 from agents.learn_examples import fold, read_progress
 from agents.route_labels import fold as router_fold
@@ -26,13 +25,14 @@ from online_models.learners.river import RiverLearner
 from online_models.snapshots import unseal
 from streams import topics
 from streams.messages import Example, encode
+from streams.pointers import learner_pointer
 from streams.records import headers_of
 from streams.store import Pointer, Question
 from tests.builders import river_learner
 from tests.learning import HOUR_MS, START_MS, World, row_of, small_model
 
 MODEL = small_model()
-POINTER = pointer_name(MODEL.key, "online")
+POINTER = learner_pointer(MODEL.key, "online")
 EXAMPLES = topics.examples("demo", MODEL)
 
 
