@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable
 
 import msgspec
 
 from agents.advance_rows import FoldWriter
+from agents.await_sent import arrived
 from agents.context import RoleContext
 from agents.dead_letters import DeadOutcomes
 from agents.transport import Assigned
@@ -109,7 +109,7 @@ class LabelJoiner:
     async def _write(self, after: int) -> None:
         """Write everything below ``after``, once what was sent for it has arrived."""
         self._cut(after)
-        await asyncio.gather(*self._sent)
+        await arrived(self._sent)
         self._rows.write()
         self._sent.clear()
         self._count(self._tally())

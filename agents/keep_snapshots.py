@@ -86,8 +86,14 @@ class SnapshotKeeper:
     @property
     def is_due(self) -> bool:
         """Whether the next snapshot may follow the last one already."""
+        return not self.rest_ms
+
+    @property
+    def rest_ms(self) -> int:
+        """How long nothing is to be published yet; 0 where the next snapshot is due."""
         since_ms, until_ms = self._rests_ms
-        return not since_ms <= self._context.log.now_ms() < until_ms
+        now_ms = self._context.log.now_ms()
+        return max(0, until_ms - now_ms) if since_ms <= now_ms else 0
 
     def told(self) -> Told:
         """Return what the store says now, in one round trip."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from agents.advance_rows import FoldWriter
 from agents.context import RoleContext
 from agents.keep_snapshots import SnapshotKeeper
 from agents.quarantine_examples import UNREADABLE, ExampleQuarantine, reason_of
+from agents.read_progress import PROGRESS, ProgressCodec, fold
 from agents.transport import Assigned
 from definitions.declared import LearnerDefinition, ModelDefinition
 from definitions.encoder import Encoder
@@ -24,37 +26,14 @@ from streams.errors import ArtefactError, ChainBroken
 from streams.messages import Example
 from streams.pointers import learner_pointer
 from streams.records import LOG_APPEND_TIME, Record, RecordBatch
-from streams.store import OnlineStore, Pointer, Question
+from streams.store import Pointer
 
 SNAPSHOT_EVERY = 4_000
 """A snapshot is due after so many examples, and whenever the learner has caught up."""
 MOST_SINCE = 10_000
 """After so many examples one is cut, whatever part of the time that takes: all of them are in memory."""
-PROGRESS = "@progress"
-"""The cell of the learner's fold that holds how well it did on examples before it learned them."""
 
 logger = logging.getLogger(__name__)
-
-
-def fold(model_key: str, learner: str) -> str:
-    """Return the name of the learner's fold: its row counts examples, its cell how well they were foretold."""
-    return f"learner.{model_key}.{learner}"
-
-
-class ProgressCodec:
-    """Implements `streams.chain.StateCodec` for the progress cell."""
-
-    def empty(self) -> BinnedProgress:
-        """Return the progress of a learner that was never tested."""
-        return BinnedProgress()
-
-    def encode(self, state: BinnedProgress) -> bytes | None:
-        """Return the state's bytes."""
-        return msgspec.msgpack.encode(state)
-
-    def decode(self, data: bytes) -> BinnedProgress:
-        """Return the state that the bytes were made from."""
-        return msgspec.msgpack.decode(data, type=BinnedProgress)
 
 
 class ExampleLearner:
@@ -91,6 +70,9 @@ class ExampleLearner:
         self._next = self._published_next = given.first
         self._end = given.end
         self._is_sound = True
+        self._turn = asyncio.Lock()
+        self._resting: asyncio.Task[None] | None = None
+        self._failure: Exception | None = None
         told = self._snapshots.told()
         self._in_force, self._is_paused = told.pointer, told.is_paused
         self._learner = self._restored()
@@ -127,6 +109,8 @@ class ExampleLearner:
 
     async def close(self) -> None:
         """Publish what was learned since the last snapshot, so that whoever goes on need not learn it again."""
+        if self._resting is not None:
+            self._resting.cancel()
         if self._learner is not None and not self._is_paused and self._is_sound:
             await self._publish(self._learner)
 
@@ -141,6 +125,18 @@ class ExampleLearner:
         await self._commit(batch.next)
         if self._learner is not None and await self._is_at_end():
             await self._publish(self._learner, only_if_due=True)
+            if self._next > self._published_next and (self._resting is None or self._resting.done()):
+                self._resting = asyncio.create_task(self._publish_rested(self._learner))
+
+    async def _publish_rested(self, learner: Taught) -> None:
+        """Publish as soon as the rest behind the last snapshot is over: the log tells its end only once a second."""
+        try:
+            while self._next > self._published_next and not self._is_paused:
+                await asyncio.sleep(self._snapshots.rest_ms / 1_000)
+                async with self._sound():
+                    await self._publish(learner, only_if_due=True)
+        except Exception as error:  # noqa: BLE001  # nobody awaits this: it is raised to whoever calls next
+            self._failure = error
 
     def _take(self, learner: Taught, record: Record) -> None:
         """Learn from one record, unless the snapshot contains it; count it, unless the row does."""
@@ -227,10 +223,13 @@ class ExampleLearner:
 
     @asynccontextmanager
     async def _sound(self) -> AsyncIterator[None]:
-        """Note that what is in memory is not to be published any more, if the block fails."""
-        self._is_sound, was = False, self._is_sound
-        yield
-        self._is_sound = was
+        """Take a turn; note that what is in memory is not to be published any more, if the block fails."""
+        async with self._turn:
+            if self._failure is not None:
+                raise self._failure
+            self._is_sound, was = False, self._is_sound
+            yield
+            self._is_sound = was
 
     def _cut(self) -> Cut:
         return Cut(self._generation, self._next, self._positions, self._through_ms)
@@ -272,16 +271,3 @@ class ExampleLearner:
         metrics = self._context.metrics
         metrics.set("learner_lag_records", max(0, self._end - self._next), **self._labels)
         metrics.set("learner_paused", self._is_paused, **self._labels)
-
-
-def read_progress(store: OnlineStore, model_key: str, learner: str) -> BinnedProgress:
-    """Return how well a learner did, test then train, over everything it was tested on. For scoreboards.
-
-    Raises:
-        StoreUnavailable: the store did not answer.
-    """
-    [cells] = store.read(Question(cells=[(fold(model_key, learner), PROGRESS)])).cells
-    progress = BinnedProgress()
-    for cell in cells.values():
-        progress = progress.merged(ProgressCodec().decode(cell.state))
-    return progress

@@ -49,10 +49,8 @@ class Steering:
         self._context = context
         self._model = model
         self._learner = learner
-        self._pointer, self._command = (
-            learner_pointer(model.key, learner.name),
-            command_pointer(model.key, learner.name),
-        )
+        self._pointer = learner_pointer(model.key, learner.name)
+        self._command = command_pointer(model.key, learner.name)
 
     def history(self) -> list[Kept]:
         """Return the snapshots that can be gone back to, the oldest first."""

@@ -133,7 +133,8 @@ class Wire:
     def _exchange(self, commands: Sequence[Command], deadline: float) -> list[Any]:
         connection, now = self._connection, time.monotonic
         # The client library's own packing looks at each argument in Python, and sends each long command by itself.
-        connection.send_packed_command((b"".join(map(pack_command, commands)),), check_health=False)
+        packed = b"".join([pack_command(tuple(command)) for command in commands])  # type: ignore[arg-type]  # its stub
+        connection.send_packed_command((packed,), check_health=False)
         read = connection.read_response
         return [read(timeout=max(0.001, deadline - now())) for _ in commands]
 

@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 from confluent_kafka import Producer
 
-from agents.learn_examples import fold
+from agents.read_progress import fold
 from agents.transport.kafka import KafkaLog
 from definitions.declared import AppDefinition, ModelDefinition
 from headrace.settings import child_environment, read_settings

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from agents.learn_examples import fold
+from agents.read_progress import fold
 from definitions.declared import ModelDefinition
 from streams import joins, topics
 from streams.messages import Prediction, encode

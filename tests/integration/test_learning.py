@@ -16,9 +16,9 @@ from agents.context import RoleContext
 from agents.host import host
 from agents.join_labels import read_tally
 from agents.learn import LearningRole
-from agents.learn_examples import fold, read_progress
 from agents.metrics import Metrics
 from agents.raise_alerts import FOLD, read_verdicts
+from agents.read_progress import fold, read_progress
 from agents.transport import Role
 from agents.transport.kafka import KafkaLog
 from agents.watch import MonitoringRole

@@ -15,7 +15,7 @@ from river.linear_model import LogisticRegression
 from agents import learn_examples
 from agents.join_labels import read_tally
 from agents.learn import LearningRole
-from agents.learn_examples import fold, read_progress
+from agents.read_progress import fold, read_progress
 from agents.route_labels import fold as router_fold
 from agents.runner import Runner
 from definitions.encoder import Encoder

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agents.learn import LearningRole
-from agents.learn_examples import fold
+from agents.read_progress import fold
 from agents.runner import Runner
 from agents.steer_learning import Steering, SteeringRefused
 from agents.transport import Member
