@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import operator
 from collections.abc import Hashable
 from dataclasses import replace
@@ -18,19 +19,22 @@ from agents.learn import LearningRole
 from agents.read_progress import fold, read_progress
 from agents.route_labels import fold as router_fold
 from agents.runner import Runner
+from agents.transport import Assigned
 from definitions.encoder import Encoder
 from definitions.values import Value
 from online_models.learners import Cut
 from online_models.learners.river import RiverLearner
 from online_models.snapshots import unseal
 from streams import topics
+from streams.errors import StoreUnavailable
 from streams.messages import Example, encode
 from streams.pointers import learner_pointer
-from streams.records import headers_of
+from streams.records import RecordBatch, headers_of
 from streams.store import Pointer, Question
 from tests.builders import river_learner
 from tests.learning import HOUR_MS, START_MS, World, row_of, small_model
 
+MINUTE_MS = 60_000
 MODEL = small_model()
 POINTER = learner_pointer(MODEL.key, "online")
 EXAMPLES = topics.examples("demo", MODEL)
@@ -278,6 +282,45 @@ async def test_what_a_warm_start_contains_is_not_learned_again(tmp_path: Path) -
 
     row = row_of(world.store, fold(MODEL.key, "online"))
     assert (row["applied"], row["duplicate"], state_of(world)[1]) == (1, 3, 1)
+
+
+async def test_what_is_learned_while_a_learner_rests_is_published_when_the_rest_is_over(tmp_path: Path) -> None:
+    """Nobody says that the end is reached: the learner itself waits for it."""
+    world = await World(tmp_path, MODEL).create_topics()
+    role, [partition] = LearningRole(world.app, world.context), await world.log.partitions(EXAMPLES)
+    await role.open(Assigned(partition, 1, 0, 0, None))
+    for number in range(2):
+        await example(world, number, [1.0])
+        await role.apply(RecordBatch(partition, 1, number, number + 1, world.log.kept(partition).records[number:]))
+        assert pointer_of(world).position == 1, "the second one falls into the rest"
+
+    world.clock.advance(MINUTE_MS)
+
+    async with asyncio.timeout(60):
+        while pointer_of(world).position < 2:  # noqa: ASYNC110  # the state of a store
+            await asyncio.sleep(0.001)
+    await role.close(partition)
+    assert state_of(world)[1] == 2
+
+
+async def test_what_fails_while_a_learner_rests_is_raised_to_whoever_calls_next(tmp_path: Path) -> None:
+    world = await World(tmp_path, MODEL).create_topics()
+    role, [partition] = LearningRole(world.app, world.context), await world.log.partitions(EXAMPLES)
+    await role.open(Assigned(partition, 1, 0, 0, None))
+    for number in range(2):
+        await example(world, number, [1.0])
+        await role.apply(RecordBatch(partition, 1, number, number + 1, world.log.kept(partition).records[number:]))
+    world.store.writes_left = 1
+
+    world.clock.advance(MINUTE_MS)
+
+    async with asyncio.timeout(60):
+        while world.store.writes_left > 0:  # noqa: ASYNC110  # the state of a store
+            await asyncio.sleep(0.001)
+    with pytest.raises(StoreUnavailable):
+        await role.reached_end(partition, 2, world.clock())
+    await role.close(partition)
+    assert pointer_of(world).position == 1
 
 
 async def test_another_generation_is_taken_up_while_the_role_is_running(tmp_path: Path) -> None:
