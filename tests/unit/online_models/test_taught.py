@@ -91,8 +91,8 @@ def test_a_snapshot_takes_the_place_of_what_is_in_memory() -> None:
 class Greedy(linear_model.LogisticRegression):
     """Eats up the features that it is asked about."""
 
-    def predict_proba_one(self, x: Any) -> Any:
-        found = super().predict_proba_one(x)
+    def predict_proba_one(self, x: Any, **kwargs: Any) -> Any:
+        found = super().predict_proba_one(x, **kwargs)  # type: ignore[no-untyped-call]  # River's
         x.clear()
         return found
 
