@@ -57,13 +57,14 @@ class FoldWriter(Generic[State]):
 
     def saw(self, at_ms: int) -> None:
         """Note an event time."""
-        self._newest_ms = at_ms if self._newest_ms is None else max(self._newest_ms, at_ms)
+        if self._newest_ms is None or at_ms > self._newest_ms:
+            self._newest_ms = at_ms
 
     def took(self, record: Record) -> None:
         """Note a record's LogAppendTime."""
         kind, at_ms = record.timestamp()
-        if kind == LOG_APPEND_TIME:
-            self._appended_ms = max(at_ms, self._appended_ms or 0)
+        if kind == LOG_APPEND_TIME and (self._appended_ms is None or at_ms > self._appended_ms):
+            self._appended_ms = at_ms
 
     def commit(self, after: int, changed: Iterable[str] = ()) -> None:
         """Write the changed cells and the row that ends before ``after``, in one round trip.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable
 
 import msgspec
 
 from agents.advance_rows import FoldWriter
+from agents.await_sent import arrived
 from agents.context import RoleContext
 from agents.dead_letters import DeadOutcomes
 from agents.transport import Assigned
@@ -18,14 +18,15 @@ from streams.chain import CELLS_A_LINK
 from streams.derived import position_header
 from streams.errors import DecodeError
 from streams.joins import TALLY, JoinCodec, JoinRule, JoinState, Tally
-from streams.joins.matching import CELLS_A_STEP, Join, Step
+from streams.joins.matching import CELLS_A_STEP, CELLS_AN_OUTCOME, Join, Step
 from streams.joins.reading import OutcomeReader
 from streams.messages import Outcome, Progress, encode
 from streams.records import Record, RecordBatch
 from streams.store import OnlineStore, Question
 
 # Every commit is one link, whole or not at all: it is cut before the next step could be too much for it.
-_CELLS_BEFORE_CUT = CELLS_A_LINK - CELLS_A_STEP
+_CELLS_BEFORE_STEP = CELLS_A_LINK - CELLS_A_STEP
+_CELLS_BEFORE_OUTCOME = CELLS_A_LINK - CELLS_AN_OUTCOME
 _SENT_BEFORE_WRITE = 10_000
 """How many examples are on their way at most before what they rest on is written."""
 
@@ -63,19 +64,26 @@ class LabelJoiner:
 
     async def apply(self, batch: RecordBatch) -> None:
         """Join the batch's outcomes with what waits. Cost: 15 us an outcome."""
-        read = [(record, self._read(batch, record)) for record in batch.records]
-        self._rows.chain.load([joins.cell_of(key) for _, each in read if (key := _key_of(each)) is not None])
-        for record, outcome in read:
+        outcomes = [self._read(batch, record) for record in batch.records]
+        self._rows.chain.load([joins.cell_of(key) for each in outcomes if (key := _key_of(each)) is not None])
+        for record, outcome in zip(batch.records, outcomes, strict=True):
             if outcome is None:
                 self._rows.note("dead")
                 continue
-            offset = record.offset()
+            offset, most = record.offset(), _CELLS_BEFORE_OUTCOME
+            if isinstance(outcome, Progress):
+                most = _CELLS_BEFORE_STEP
+            if len(self._changed) > most:
+                self._cut(offset)
             if not isinstance(outcome, Progress):
                 self._rows.saw(outcome.at_ms)
             for step in self._join.apply(offset, outcome):
-                self._take(offset, step)
+                self._take(step)
+                after = offset + (step.fate is not None)
                 if len(self._sent) >= _SENT_BEFORE_WRITE:
-                    await self._write(offset + (step.fate is not None))
+                    await self._write(after)
+                elif len(self._changed) > most:
+                    self._cut(after)
         if batch.records:
             self._rows.took(batch.records[-1])
         await self._write(batch.next)
@@ -84,7 +92,7 @@ class LabelJoiner:
         """Say that everything the broker had is joined."""
         self._rows.reached_end(broker_ms)
 
-    def _take(self, offset: int, step: Step) -> None:
+    def _take(self, step: Step) -> None:
         for example in step.examples:
             header = position_header(self._partition, example.next, example.index)
             key = example.label_key.encode()
@@ -93,8 +101,6 @@ class LabelJoiner:
             self._changed[cell] = None
         if step.fate is not None:
             self._rows.note(step.fate)
-        if len(self._changed) > _CELLS_BEFORE_CUT:
-            self._cut(offset + (step.fate is not None))
 
     def _cut(self, after: int) -> None:
         self._rows.cut(after, self._changed)
@@ -103,7 +109,7 @@ class LabelJoiner:
     async def _write(self, after: int) -> None:
         """Write everything below ``after``, once what was sent for it has arrived."""
         self._cut(after)
-        await asyncio.gather(*self._sent)
+        await arrived(self._sent)
         self._rows.write()
         self._sent.clear()
         self._count(self._tally())

@@ -16,6 +16,7 @@ from agents.context import RoleContext
 from agents.transport import Assigned
 from online_models.learners import Cut
 from online_models.snapshots import retained
+from streams.pointers import command_pointer, learner_pointer
 from streams.store import OnlineStore, Pointer, Question
 
 HISTORY = "@history"
@@ -24,16 +25,6 @@ LEAST_PAUSE_MS = 10
 """Snapshots follow each other no faster than that: each of them is loaded by every scoring process."""
 _SPARE = 4
 """At most one part in so many and one of a learner's time goes into publishing."""
-
-
-def pointer_name(model_key: str, learner: str) -> str:
-    """Return the name of the pointer to the learner's newest snapshot."""
-    return f"model.{model_key}.{learner}"
-
-
-def command_name(model_key: str, learner: str) -> str:
-    """Return the name of the pointer that says whether the learner is paused."""
-    return f"learning.{model_key}.{learner}"
 
 
 def history_fold(model_key: str, learner: str) -> str:
@@ -85,7 +76,7 @@ class SnapshotKeeper:
 
     def __init__(self, context: RoleContext, model_key: str, learner: str, given: Assigned) -> None:
         self._context = context
-        self._names = (pointer_name(model_key, learner), command_name(model_key, learner))
+        self._names = (learner_pointer(model_key, learner), command_pointer(model_key, learner))
         self._history: FoldWriter[list[Kept]] = FoldWriter(
             context, history_fold(model_key, learner), given, HistoryCodec()
         )
@@ -95,8 +86,14 @@ class SnapshotKeeper:
     @property
     def is_due(self) -> bool:
         """Whether the next snapshot may follow the last one already."""
+        return not self.rest_ms
+
+    @property
+    def rest_ms(self) -> int:
+        """How long nothing is to be published yet; 0 where the next snapshot is due."""
         since_ms, until_ms = self._rests_ms
-        return not since_ms <= self._context.log.now_ms() < until_ms
+        now_ms = self._context.log.now_ms()
+        return max(0, until_ms - now_ms) if since_ms <= now_ms else 0
 
     def told(self) -> Told:
         """Return what the store says now, in one round trip."""

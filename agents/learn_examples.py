@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -11,8 +12,9 @@ import msgspec
 
 from agents.advance_rows import FoldWriter
 from agents.context import RoleContext
-from agents.keep_snapshots import SnapshotKeeper, pointer_name
+from agents.keep_snapshots import SnapshotKeeper
 from agents.quarantine_examples import UNREADABLE, ExampleQuarantine, reason_of
+from agents.read_progress import PROGRESS, ProgressCodec, fold
 from agents.transport import Assigned
 from definitions.declared import LearnerDefinition, ModelDefinition
 from definitions.encoder import Encoder
@@ -22,38 +24,16 @@ from online_models.learners.taught import Taught
 from online_models.progress import BinnedProgress
 from streams.errors import ArtefactError, ChainBroken
 from streams.messages import Example
+from streams.pointers import learner_pointer
 from streams.records import LOG_APPEND_TIME, Record, RecordBatch
-from streams.store import OnlineStore, Pointer, Question
+from streams.store import Pointer
 
-SNAPSHOT_EVERY = 1_000
+SNAPSHOT_EVERY = 4_000
 """A snapshot is due after so many examples, and whenever the learner has caught up."""
 MOST_SINCE = 10_000
 """After so many examples one is cut, whatever part of the time that takes: all of them are in memory."""
-PROGRESS = "@progress"
-"""The cell of the learner's fold that holds how well it did on examples before it learned them."""
 
 logger = logging.getLogger(__name__)
-
-
-def fold(model_key: str, learner: str) -> str:
-    """Return the name of the learner's fold: its row counts examples, its cell how well they were foretold."""
-    return f"learner.{model_key}.{learner}"
-
-
-class ProgressCodec:
-    """Implements `streams.chain.StateCodec` for the progress cell."""
-
-    def empty(self) -> BinnedProgress:
-        """Return the progress of a learner that was never tested."""
-        return BinnedProgress()
-
-    def encode(self, state: BinnedProgress) -> bytes | None:
-        """Return the state's bytes."""
-        return msgspec.msgpack.encode(state)
-
-    def decode(self, data: bytes) -> BinnedProgress:
-        """Return the state that the bytes were made from."""
-        return msgspec.msgpack.decode(data, type=BinnedProgress)
 
 
 class ExampleLearner:
@@ -79,16 +59,20 @@ class ExampleLearner:
         self._rows: FoldWriter[BinnedProgress] = FoldWriter(
             context, fold(model.key, definition.name), given, ProgressCodec()
         )
+        self._progress = self._rows.chain.load((PROGRESS,))
         self._snapshots = SnapshotKeeper(context, model.key, definition.name, given)
         self._quarantine = ExampleQuarantine(context, model, definition.name, given.partition)
         self._labels = {"model": model.key, "learner": definition.name}
-        self._name = pointer_name(model.key, definition.name)
+        self._name = learner_pointer(model.key, definition.name)
         self._positions: dict[str, tuple[int, int]] = {}
         self._through_ms: int | None = None
         self._generation = 0
         self._next = self._published_next = given.first
         self._end = given.end
         self._is_sound = True
+        self._turn = asyncio.Lock()
+        self._resting: asyncio.Task[None] | None = None
+        self._failure: Exception | None = None
         told = self._snapshots.told()
         self._in_force, self._is_paused = told.pointer, told.is_paused
         self._learner = self._restored()
@@ -125,19 +109,34 @@ class ExampleLearner:
 
     async def close(self) -> None:
         """Publish what was learned since the last snapshot, so that whoever goes on need not learn it again."""
+        if self._resting is not None:
+            self._resting.cancel()
         if self._learner is not None and not self._is_paused and self._is_sound:
             await self._publish(self._learner)
 
     async def _learn(self, batch: RecordBatch) -> None:
+        first, learner = self.position, self._learner
         for record in batch.records:
-            if self._learner is not None and record.offset() >= self.position:
-                self._take(self._learner, record)
-                if self._learner.since >= SNAPSHOT_EVERY:
-                    await self._publish(self._learner, only_if_due=self._learner.since < MOST_SINCE)
+            if learner is not None and record.offset() >= first:
+                self._take(learner, record)
+                if learner.since >= SNAPSHOT_EVERY:
+                    await self._publish(learner, only_if_due=learner.since < MOST_SINCE)
         self._next = max(self._next, batch.next)
         await self._commit(batch.next)
         if self._learner is not None and await self._is_at_end():
             await self._publish(self._learner, only_if_due=True)
+            if self._next > self._published_next and (self._resting is None or self._resting.done()):
+                self._resting = asyncio.create_task(self._publish_rested(self._learner))
+
+    async def _publish_rested(self, learner: Taught) -> None:
+        """Publish as soon as the rest behind the last snapshot is over: the log tells its end only once a second."""
+        try:
+            while self._next > self._published_next and not self._is_paused:
+                await asyncio.sleep(self._snapshots.rest_ms / 1_000)
+                async with self._sound():
+                    await self._publish(learner, only_if_due=True)
+        except Exception as error:  # noqa: BLE001  # nobody awaits this: it is raised to whoever calls next
+            self._failure = error
 
     def _take(self, learner: Taught, record: Record) -> None:
         """Learn from one record, unless the snapshot contains it; count it, unless the row does."""
@@ -156,7 +155,7 @@ class ExampleLearner:
         self._rows.note(fate)
         self._rows.took(record)
         if score is not None and example is not None and isinstance(example.label, bool):
-            self._rows.chain.load((PROGRESS,))[PROGRESS].state.add(score, example.label)
+            self._progress[PROGRESS].state.add(score, example.label)
 
     def _learned(self, learner: Taught, record: Record, example: Example) -> float | None:
         """Test, then train; return the score given before. None where the example cannot be learned."""
@@ -197,7 +196,6 @@ class ExampleLearner:
         await self._quarantine.arrived()
         if after > self._rows.row.next:
             before = self._rows.row.applied
-            self._rows.chain.load((PROGRESS,))
             self._rows.commit(after, (PROGRESS,))
             self._context.metrics.count("examples_learned_total", self._rows.row.applied - before, **self._labels)
 
@@ -225,10 +223,13 @@ class ExampleLearner:
 
     @asynccontextmanager
     async def _sound(self) -> AsyncIterator[None]:
-        """Note that what is in memory is not to be published any more, if the block fails."""
-        self._is_sound, was = False, self._is_sound
-        yield
-        self._is_sound = was
+        """Take a turn; note that what is in memory is not to be published any more, if the block fails."""
+        async with self._turn:
+            if self._failure is not None:
+                raise self._failure
+            self._is_sound, was = False, self._is_sound
+            yield
+            self._is_sound = was
 
     def _cut(self) -> Cut:
         return Cut(self._generation, self._next, self._positions, self._through_ms)
@@ -272,16 +273,3 @@ class ExampleLearner:
         waiting = 0 if self._learner is None else self._learner.learner.waiting
         metrics.set("learner_waiting_examples", waiting, **self._labels)
         metrics.set("learner_paused", self._is_paused, **self._labels)
-
-
-def read_progress(store: OnlineStore, model_key: str, learner: str) -> BinnedProgress:
-    """Return how well a learner did, test then train, over everything it was tested on. For scoreboards.
-
-    Raises:
-        StoreUnavailable: the store did not answer.
-    """
-    [cells] = store.read(Question(cells=[(fold(model_key, learner), PROGRESS)])).cells
-    progress = BinnedProgress()
-    for cell in cells.values():
-        progress = progress.merged(ProgressCodec().decode(cell.state))
-    return progress

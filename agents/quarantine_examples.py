@@ -6,9 +6,9 @@ learner cannot learn another one may. The source position and the learner are a 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable
 
+from agents.await_sent import arrived
 from agents.context import RoleContext
 from agents.dead_letters import source_headers
 from definitions.declared import ModelDefinition
@@ -56,8 +56,7 @@ class ExampleQuarantine:
             LogUnavailable: one was not, in time. All are sent again when the learner is opened anew.
         """
         sent, self._sent = self._sent, []
-        if sent:
-            await asyncio.gather(*sent)
+        await arrived(sent)
 
     def _headers(self, record: Record, reason: str, message: str) -> list[tuple[str, bytes]]:
         return [

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from agents.keep_snapshots import pointer_name
 from definitions.declared import ModelDefinition
 from online_models.learners.restoring import ONLINE
 from online_models.searching import Standing, standing_in
 from streams.artefacts import ArtefactStore
+from streams.pointers import learner_pointer
 from streams.store import OnlineStore, Question
 
 
@@ -19,7 +19,7 @@ def read_searches(store: OnlineStore, artefacts: ArtefactStore, model: ModelDefi
         ArtefactRefused: it is not what its learner expects.
     """
     learners = [each for each in model.learners.values() if each.kind == ONLINE]
-    pointers = store.read(Question(pointers=[pointer_name(model.key, each.name) for each in learners])).pointers
+    pointers = store.read(Question(pointers=[learner_pointer(model.key, each.name) for each in learners])).pointers
     standings = {
         learner.name: standing_in(learner, data=artefacts.get(pointer.digest), digest=pointer.digest)
         for learner, pointer in zip(learners, pointers, strict=True)

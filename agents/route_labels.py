@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable
 
 from agents.advance_rows import FoldWriter, NoCells
+from agents.await_sent import arrived
 from agents.context import RoleContext
 from agents.transport import Assigned
 from definitions.declared import LabelDefinition, ModelDefinition
@@ -68,7 +69,7 @@ class LabelRouter:
         """Route the batch's labels, and tell the outcomes partitions when event time has come a step further."""
         decoded = self._intake.read(batch).between(self.position, batch.next)
         self._end_since_ms = None
-        await asyncio.gather(*self._send_labels(decoded))
+        await arrived(self._send_labels(decoded))
         if batch.records:
             self._rows.took(batch.records[-1])
         if self._is_a_step_further() or (self._is_idle and decoded.events):

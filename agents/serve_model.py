@@ -19,6 +19,7 @@ from online_models.errors import ArtefactRefused
 from online_models.executor import Executor, Failure
 from online_models.learners.restoring import ONLINE, restore_online
 from streams.messages import Deployment
+from streams.pointers import learner_pointer
 from streams.store import Pointer
 
 _RETRY_MS = 1_000
@@ -46,7 +47,7 @@ class ServedModel:
         self._context = context
         self._loaded: releases.Release | None = None
         self._online = tuple(name for name, learner in model.learners.items() if learner.kind == ONLINE)
-        self.pointers = tuple(f"model.{model.key}.{learner}" for learner in self._online)
+        self.pointers = tuple(learner_pointer(model.key, learner) for learner in self._online)
         """Names of the pointers to the online learners' newest snapshots."""
         self._followed: dict[str, Pointer] = {}
         self._refused: dict[str, tuple[Pointer, int]] = {}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from agents.context import RoleContext
-from agents.keep_snapshots import LEARNING, PAUSED, Kept, command_name, pointer_name, read_history
+from agents.keep_snapshots import LEARNING, PAUSED, Kept, read_history
 from agents.read_topic import read_topic
 from definitions.declared import LearnerDefinition, ModelDefinition
 from definitions.encoder import Encoder
@@ -23,6 +23,7 @@ from online_models.learners.river import RiverLearner
 from streams import topics
 from streams.errors import ArtefactError
 from streams.messages import Example
+from streams.pointers import command_pointer, learner_pointer
 from streams.store import Pointer, Question
 
 
@@ -48,7 +49,8 @@ class Steering:
         self._context = context
         self._model = model
         self._learner = learner
-        self._pointer, self._command = pointer_name(model.key, learner.name), command_name(model.key, learner.name)
+        self._pointer = learner_pointer(model.key, learner.name)
+        self._command = command_pointer(model.key, learner.name)
 
     def history(self) -> list[Kept]:
         """Return the snapshots that can be gone back to, the oldest first."""

@@ -18,6 +18,7 @@ from online_models.learners.restoring import OFFLINE, ONLINE
 from online_models.snapshots import digest_of
 from streams import store, topics
 from streams.messages import Deployment
+from streams.pointers import learner_pointer
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +87,6 @@ def train(
     )
 
 
-def pointer_name(model: ModelDefinition, learner: str) -> str:
-    """Return the name of the pointer to an online learner's newest snapshot."""
-    return f"model.{model.key}.{learner}"
-
-
 def _offline(learner: LearnerDefinition, encoder: Encoder, training: TrainingSet) -> Trained:
     offline = train_offline(learner, encoder, training)
     return Trained(offline.data, offline.measures)
@@ -103,7 +99,7 @@ def _deployment(model: ModelDefinition, release: str, now_ms: int) -> Deployment
 def _warm_started(
     name: str, model: ModelDefinition, training: TrainingSet, encoder: Encoder, *, context: JobContext, tell: Tell
 ) -> WarmStart:
-    [before] = context.store.read(store.Question(pointers=[pointer_name(model, name)])).pointers
+    [before] = context.store.read(store.Question(pointers=[learner_pointer(model.key, name)])).pointers
     generation = 1 if before is None else before.generation + 1
     cut = cut_at_end(context.history, topics.examples(context.namespace, model), generation=generation)
     return warm_start(model.learners[name], encoder, training, cut=cut, tell=tell)
@@ -111,7 +107,7 @@ def _warm_started(
 
 def _point(model: ModelDefinition, name: str, start: WarmStart, context: JobContext) -> None:
     pointer = store.Pointer(start.cut.generation, start.cut.examples_next, digest_of(start.data))
-    if not context.store.advance_pointer(pointer_name(model, name), pointer):
+    if not context.store.advance_pointer(learner_pointer(model.key, name), pointer):
         raise TrainingRefused(
             f"cannot hand over warm start: {model.key} {name}: expected to be generation {pointer.generation}, "
             "got one that is there already: another training ran at the same time; train again"

@@ -121,12 +121,27 @@ class Encoder:
         Raises:
             VectorError: its length or a type differs, or a number is not finite or beyond float32.
 
-        Cost: 0.14 µs a value, 0.05 µs where all are floats.
+        Cost: 0.14 µs a value, 0.04 µs where all are floats.
         """
+        if not self._all_floats(vector) or not _all_small(vector):  # type: ignore[arg-type]  # floats, by the first half
+            self._check_each(vector)
+
+    def checked_mapping(self, vector: Vector) -> dict[str, float]:
+        """Return a vector as River takes it, after `check`: both in one pass.
+
+        Raises:
+            VectorError: as `check`.
+
+        Cost: 0.34 µs a value, 0.06 µs where all are floats.
+        """
+        if self._all_floats(vector) and _all_small(vector):  # type: ignore[arg-type]  # floats, by the first half
+            return dict(zip(self._names, vector, strict=True))  # type: ignore[arg-type]  # floats
+        self._check_each(vector)
+        return self._mapped(vector)
+
+    def _check_each(self, vector: Vector) -> None:
         if len(vector) != len(self.inputs):
             raise VectorError(f"cannot read vector: expected {len(self.inputs)} values, got {len(vector)}")
-        if self._all_floats(vector) and _all_small(vector):  # type: ignore[arg-type]  # floats, by the first half
-            return
         for index, value in enumerate(vector):
             if value is None:
                 continue
@@ -188,6 +203,9 @@ class Encoder:
         """
         if self._all_floats(vector):
             return dict(zip(self._names, vector, strict=True))  # type: ignore[arg-type]  # floats
+        return self._mapped(vector)
+
+    def _mapped(self, vector: Vector) -> dict[str, float]:
         mapped: dict[str, float] = {}
         for each, keys, value in zip(self.inputs, self._keys, vector, strict=True):
             if value is None:
@@ -201,7 +219,7 @@ class Encoder:
         return mapped
 
     def _all_floats(self, vector: Vector) -> bool:
-        return bool(self._names) and set(map(type, vector)) == _ONLY_FLOATS
+        return len(vector) == len(self._names) and set(map(type, vector)) == _ONLY_FLOATS
 
     def _spread(self, row: list[Value]) -> list[Value]:
         """Return a row with each embedding's numbers in its place."""
@@ -215,9 +233,11 @@ class Encoder:
 
 
 def _all_small(numbers: Sequence[float]) -> bool:
-    """Return whether all are finite and within float32. A NaN makes the sum one, which is within nothing."""
-    within = min(numbers) >= -LARGEST_NUMBER and max(numbers) <= LARGEST_NUMBER
-    return within and -math.inf < sum(numbers) < math.inf
+    """Return whether all are certainly finite and within float32: none of them is further from 0 than their norm.
+
+    The norm of numbers among which is a NaN is none, or infinite.
+    """
+    return math.hypot(*numbers) <= LARGEST_NUMBER
 
 
 def _keys(each: Input) -> tuple[str, ...]:

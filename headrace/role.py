@@ -14,7 +14,7 @@ from pathlib import Path
 
 from headrace.command.ending import end_with_a_line
 from headrace.command.voice import Voice
-from headrace.roles import serve
+from headrace.roles import class_of, serve
 from headrace.servers.substrate import existing
 from headrace.session import open_session
 from headrace.settings import Settings, read_settings
@@ -37,13 +37,11 @@ async def _run(name: str) -> None:
 
 
 def suited(settings: Settings, role: str) -> Settings:
-    """Return the settings with what a role's clients do best with, under what the user chose.
-
-    The learning role answers nobody: records that wait 5 ms for company cost a fraction of what each costs alone.
-    """
-    if role != "learning":
+    """Return the settings with what a role says its producers do best with, under what the user chose."""
+    linger_ms: int | None = getattr(class_of(role), "linger_ms", None)
+    if linger_ms is None:
         return settings
-    return replace(settings, kafka_properties={"linger.ms": "5", **settings.kafka_properties})
+    return replace(settings, kafka_properties={"linger.ms": str(linger_ms), **settings.kafka_properties})
 
 
 def _end_with_the_supervisor(stop: asyncio.Event) -> None:

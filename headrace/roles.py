@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
 
 from agents.context import RoleContext
 from agents.host import host
@@ -31,6 +32,12 @@ _TICK_S = 1.0
 _STUCK_S = 30.0
 
 Say = Callable[[str], None]
+
+
+def class_of(name: str) -> Any:
+    """Return the class of a role; one whose records do well with company says so as ``linger_ms``."""
+    module, class_name = CLASSES[name]
+    return getattr(importlib.import_module(module), class_name)
 
 
 async def serve(names: Sequence[str], session: Session, *, stop: asyncio.Event, say: Say) -> None:
@@ -59,8 +66,7 @@ async def _host(role: Role, session: Session, metrics: Metrics, stop: asyncio.Ev
 
 def _built(name: str, session: Session, context: RoleContext) -> list[Role]:
     """Return what runs under a role's name: the features role brings the copies that its rekeyed views read."""
-    module, class_name = CLASSES[name]
-    role: Role = getattr(importlib.import_module(module), class_name)(session.app, context)
+    role: Role = class_of(name)(session.app, context)
     if name != "features" or not session.app.copies:
         return [role]
     from agents.copy_events import CopyRole  # noqa: PLC0415  # only where it is needed

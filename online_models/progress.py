@@ -36,7 +36,7 @@ def rank_auc(scores: Sequence[float], labels: Sequence[bool]) -> float | None:
 def log_loss_one(score: float, label: bool) -> float:  # noqa: FBT001  # a label is what it is about
     """Return the log loss of one probability, in nats; certainties that were wrong cost 13.8, not infinity."""
     given = score if label else 1.0 - score
-    return -math.log(min(1.0, max(_LEAST_PROBABILITY, given)))
+    return -math.log(given if _LEAST_PROBABILITY <= given <= 1.0 else min(1.0, max(_LEAST_PROBABILITY, given)))
 
 
 class Prequential:
@@ -93,8 +93,8 @@ class BinnedProgress(msgspec.Struct, kw_only=True):
 
     def add(self, score: float, label: bool) -> None:  # noqa: FBT001
         """Count a score that was given before its label was known."""
-        counts = self.positives if label else self.negatives
-        counts[min(SCORE_BINS - 1, max(0, int(score * SCORE_BINS)))] += 1
+        counts, place = self.positives if label else self.negatives, int(score * SCORE_BINS)
+        counts[place if 0 <= place < SCORE_BINS else min(SCORE_BINS - 1, max(0, place))] += 1
         self.loss_micronats += round(log_loss_one(score, label) * _MICRO)
 
     def merged(self, other: BinnedProgress) -> BinnedProgress:

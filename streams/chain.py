@@ -153,6 +153,9 @@ class Chain(Generic[State]):
         return None if state is None else Cell(slot.position, state)
 
     def _links(self, cells: Mapping[str, Cell | None], row: Row, mark: bytes) -> Iterator[Link]:
+        if len(cells) <= CELLS_A_LINK:
+            yield Link(self.key, mark, self._fresh_mark(), cells, row)
+            return
         # A removed cell has no position to be skipped by, so it goes in the very call that advances the row.
         removed = dict.fromkeys(entity for entity, cell in cells.items() if cell is None)
         written = iter([(entity, cell) for entity, cell in cells.items() if cell is not None])

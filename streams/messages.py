@@ -96,7 +96,7 @@ class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):
     """How sure the answer is of the entities asked about. Left out where no personal model answered."""
 
 
-class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag="prediction", tag_field="kind"):
+class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag="prediction", tag_field="kind", gc=False):
     """The record of one scoring, in the model's outcomes topic, keyed by the label key."""
 
     request_id: str
@@ -130,7 +130,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag="prediction", ta
     """What personal models know the request's entities by. Empty where the model has none."""
 
 
-class LabelSeen(msgspec.Struct, frozen=True, kw_only=True, tag="label", tag_field="kind"):
+class LabelSeen(msgspec.Struct, frozen=True, kw_only=True, tag="label", tag_field="kind", gc=False):
     """A label event copied into the outcomes topic. ``source`` is its position there, ``field@offset``."""
 
     label_key: str
@@ -155,7 +155,7 @@ Outcome = Prediction | LabelSeen | Progress
 """What the outcomes topic carries."""
 
 
-class Example(msgspec.Struct, frozen=True, kw_only=True):
+class Example(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A prediction joined with its label. Its position is in the ``headrace-position`` header too."""
 
     model: str

@@ -69,7 +69,9 @@ class KafkaProducer:
             done.set_exception(self._unavailable(topic, error))
         else:
             self._asked += 1
-            self._hurry.set()
+            # Waking takes a lock. The thread that clears it looks at what was asked behind that.
+            if not self._hurry.is_set():
+                self._hurry.set()
         return done
 
     def send(

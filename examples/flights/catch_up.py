@@ -11,13 +11,14 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from agents import keep_snapshots, raise_alerts, route_labels
+from agents import raise_alerts, route_labels
 from agents.transport.in_process import InProcessLog
 from definitions.declared import AppDefinition, ModelDefinition
 from examples.flights.errors import DemoStuck
 from examples.flights.stage import Stage
 from online_models.learners.restoring import ONLINE
 from streams import counts, joins, topics
+from streams.pointers import learner_pointer
 from streams.records import Partition
 from streams.store import Answer, Pointer, Question, StoredRow
 
@@ -121,7 +122,7 @@ def _steps(
 
 def _learners(model: ModelDefinition, examples: tuple[Partition, ...]) -> list[Reader]:
     online = [name for name, learner in model.learners.items() if learner.kind == ONLINE]
-    return [Reader(keep_snapshots.pointer_name(model.key, name), examples, is_pointer=True) for name in online]
+    return [Reader(learner_pointer(model.key, name), examples, is_pointer=True) for name in online]
 
 
 def _question(readers: Iterable[Reader]) -> Question:

@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 
 from agents.join_labels import read_tally
-from agents.learn_examples import fold as learner_fold
 from agents.raise_alerts import ModelVerdict, read_verdicts
+from agents.read_progress import fold as learner_fold
 from agents.transport import Tail
 from definitions.declared import ModelDefinition
 from definitions.values import ValueType, magnitude

@@ -102,11 +102,25 @@ class RiverLearner:
         Raises:
             VectorError, LabelRefused, WeightRefused: nothing was learned.
         """
-        self._encoder.check(vector)
+        self._learn(vector, self._encoder.checked_mapping(vector), label)
+
+    def test_then_train(self, vector: Vector, label: Value) -> float:
+        """Return the vector's score, then learn it: `score_many` and `learn_one`, but the vector is mapped once.
+
+        Raises:
+            VectorError, LabelRefused, WeightRefused, LearnerUnusable: nothing was learned.
+        """
+        features = self._encoder.checked_mapping(vector)
+        # What an estimator of the author's may do to the features it is asked about, it must not learn.
+        given = self._finite(score(self._estimator, self._make.task, features.copy()))
+        self._learn(vector, features, label)
+        return given
+
+    def _learn(self, vector: Vector, features: dict[str, float], label: Value) -> None:
         target = self._target(label)
         weight = self._weighing.weight(vector, label, self._labels)
         if weight != 0:
-            learn(self._estimator, self._make.task, self._encoder.mapping(vector), target, weight)
+            learn(self._estimator, self._make.task, features, target, weight)
         if isinstance(label, bool):
             self._labels[label] += 1
         self.learned += 1

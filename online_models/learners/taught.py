@@ -39,8 +39,7 @@ class Taught:
                 were to be learned together with this one: those are left out.
         """
         try:
-            [score] = self.learner.score_many([vector])
-            self.learner.learn_one(vector, label)
+            score = self.learner.test_then_train(vector, label)
         except HeadraceError:
             # Refused before the estimator saw it, or for a score: neither changes anything.
             raise

@@ -18,7 +18,7 @@ import msgspec
 
 from definitions.declared import LabelDefinition
 from definitions.values import Value
-from streams.messages import Prediction
+from streams.messages import Prediction, Progress
 
 STEPS_A_HORIZON = 96
 """The horizon is passed in steps of ``within / 96``: 15 minutes of a day."""
@@ -116,7 +116,7 @@ class Learned(msgspec.Struct, array_like=True, frozen=True, gc=False):
     label: Value
 
 
-class KeyState(msgspec.Struct, array_like=True, tag="key"):
+class KeyState(msgspec.Struct, array_like=True, tag="key", gc=False):
     """What one label key waits for, and what it must not take twice."""
 
     waiting: list[Waiting] = []
@@ -138,7 +138,7 @@ class KeyState(msgspec.Struct, array_like=True, tag="key"):
         return not (self.waiting or self.emitted or self.label or self.given_up is not None)
 
 
-class DueKeys(msgspec.Struct, array_like=True, tag="due"):
+class DueKeys(msgspec.Struct, array_like=True, tag="due", gc=False):
     """Keys to look at when the horizon passes a step."""
 
     keys: list[str] = []
@@ -157,6 +157,15 @@ class Clock(msgspec.Struct, array_like=True, tag="clock"):
     """Step to the number of keys registered for it."""
     cursor: tuple[int, int] = (-1, 0)
     """(offset, examples made so far) of a progress record that is half worked off."""
+
+    def note(self, progress: Progress) -> None:
+        """Take in what one label partition tells; partitions of a topic that was made anew replace the old ones."""
+        source, newest_ms = progress.source, progress.newest_ms
+        topic = source.rpartition("/")[0]
+        self.newest_ms = {name: at for name, at in self.newest_ms.items() if name.rpartition("/")[0] == topic}
+        self.newest_ms[source] = max(newest_ms, self.newest_ms.get(source, newest_ms))
+        others = [name for name in self.idle if name != source and name in self.newest_ms]
+        self.idle = [*others, source] if progress.idle else others
 
 
 class Tally(msgspec.Struct, array_like=True, tag="tally"):
@@ -225,12 +234,11 @@ class JoinCodec:
 
     def encode(self, state: JoinState) -> bytes | None:
         """Return the state's bytes, None where nothing is left to remember."""
-        gone = (
-            state is None
-            or (isinstance(state, KeyState) and state.is_over)
-            or (isinstance(state, DueKeys) and not state.keys)
-        )
-        return None if gone else _ENCODER.encode(state)
+        kind = type(state)
+        is_over = state is None or (kind is DueKeys and not state.keys)  # type: ignore[union-attr]  # it has keys
+        if kind is KeyState:
+            is_over = state.is_over  # type: ignore[union-attr]  # a key's
+        return None if is_over else _ENCODER.encode(state)
 
     def decode(self, data: bytes) -> JoinState:
         """Return the state that the bytes were made from."""

@@ -23,7 +23,6 @@ from streams.joins import (
     Learned,
     Tally,
     Waiting,
-    cell_of,
     step_ms,
 )
 from streams.messages import Example, LabelSeen, Outcome, Prediction, Progress
@@ -31,6 +30,8 @@ from streams.messages import Example, LabelSeen, Outcome, Prediction, Progress
 KEYS_A_CHUNK = 32
 CELLS_A_STEP = KEYS_A_CHUNK + 5
 """How many cells a step changes at most: a chunk of keys, the chunk, two that they are registered in, clock, tally."""
+CELLS_AN_OUTCOME = 4
+"""How many cells a prediction or a label changes at most: its key, the chunk that it is registered in, clock, tally."""
 Kind = TypeVar("Kind", KeyState, DueKeys, Clock, Tally)
 
 
@@ -43,6 +44,8 @@ class Step(NamedTuple):
     changed: Sequence[str] = ()
 
 
+_At = tuple[int, str, KeyState, Tally, Clock, int]
+"""Where an outcome is applied: its offset, the key's cell and state, the tally, the clock, the step it expires in."""
 _NO_KEY = Step("no_entity")
 _TOO_LATE = Step("too_late", (), (TALLY,))
 _DUPLICATE = Step("duplicate", (), (TALLY,))
@@ -82,20 +85,18 @@ class Join:
     def _heard(self, offset: int, outcome: Prediction | LabelSeen) -> Step:
         if outcome.label_key is None:
             return _NO_KEY
-        tally, expires = self._state(TALLY, Tally), self._expires(outcome.at_ms)
+        tally, clock, expires = self._state(TALLY, Tally), self._state(CLOCK, Clock), self._expires(outcome.at_ms)
         is_prediction = isinstance(outcome, Prediction)
-        if expires < self._state(CLOCK, Clock).passed:
+        if expires < clock.passed:
             tally.prediction_too_late += is_prediction
             tally.label_too_late += not is_prediction
             return _TOO_LATE
-        cell = cell_of(outcome.label_key)
-        key = self._state(cell, KeyState)
-        if isinstance(outcome, Prediction):
-            return self._prediction(offset, outcome, (cell, key, tally, expires))
-        return self._label(offset, outcome, (cell, key, tally, expires))
+        cell = KEY_PREFIX + outcome.label_key
+        at = (offset, cell, self._state(cell, KeyState), tally, clock, expires)
+        return self._prediction(outcome, at) if isinstance(outcome, Prediction) else self._label(outcome, at)
 
-    def _prediction(self, offset: int, prediction: Prediction, at: tuple[str, KeyState, Tally, int]) -> Step:
-        cell, key, tally, expires = at
+    def _prediction(self, prediction: Prediction, at: _At) -> Step:
+        offset, cell, key, tally, clock, expires = at
         name = prediction.request_id
         if name in key.emitted or any(each.request_id == name for each in key.waiting):
             tally.duplicate += 1
@@ -104,33 +105,33 @@ class Join:
         tally.reused += is_reused
         if is_reused and self._rule.first_only:
             return _DUPLICATE
-        changed = self._register(cell, key, expires)
+        changed = self._register(cell, key, expires, clock)
         asked = Waiting.of(prediction)
         tally.predictions += 1
         tally.pending += 1
-        key.waiting = [*key.waiting, asked]
+        key.waiting.append(asked)
         if key.label is None:
             return Step("applied", (), (cell, TALLY, *changed))
         if not key.label.is_met:
             key.label = msgspec.structs.replace(key.label, is_met=True)
-        examples = self._match(offset, cell, key, [asked])
+        examples = self._match(offset, cell, key, tally, [asked])
         tally.early += len(examples)
         return Step("applied", examples, (cell, TALLY, *changed))
 
-    def _label(self, offset: int, seen: LabelSeen, at: tuple[str, KeyState, Tally, int]) -> Step:
-        cell, key, tally, expires = at
+    def _label(self, seen: LabelSeen, at: _At) -> Step:
+        offset, cell, key, tally, clock, expires = at
         source, _, place = seen.source.rpartition("@")
         held, offset_there = key.label, int(place)
         if offset_there <= key.sources.get(source, -1):
             tally.duplicate += 1
             tally.label_duplicate += 1
             return _DUPLICATE
-        key.sources = {**key.sources, source: offset_there}
+        key.sources[source] = offset_there
         if held is not None and (held.at_ms, held.label) == (seen.at_ms, seen.label):
             tally.duplicate += 1
             tally.label_duplicate += 1
             return Step("duplicate", (), (cell, TALLY))
-        changed = self._register(cell, key, expires)
+        changed = self._register(cell, key, expires, clock)
         tally.labels += 1
         tally.revised += held is not None
         known = bool(key.waiting or key.emitted)
@@ -139,7 +140,7 @@ class Join:
         keep_ms = seen.at_ms if held is None else max(seen.at_ms, held.keep_ms)
         key.label = KnownLabel(seen.at_ms, seen.label, keep_ms, is_met)
         again = [each.asked for each in key.learned if each.label != seen.label and self._is_in_time(each.asked, key)]
-        examples = self._match(offset, cell, key, key.waiting) if key.waiting else []
+        examples = self._match(offset, cell, key, tally, key.waiting) if key.waiting else []
         if again:
             examples += self._once_more(offset, cell, key, (again, len(examples)))
         return Step("applied", examples, (cell, TALLY, *changed))
@@ -147,9 +148,10 @@ class Join:
     def _is_in_time(self, asked: Waiting, key: KeyState) -> bool:
         return key.label is not None and key.label.at_ms <= asked.at_ms + self._rule.within_ms
 
-    def _match(self, offset: int, cell: str, key: KeyState, candidates: Sequence[Waiting]) -> list[Example]:
+    def _match(
+        self, offset: int, cell: str, key: KeyState, tally: Tally, candidates: Sequence[Waiting]
+    ) -> list[Example]:
         """Make examples of those candidates, waiting ones, for which the label in force came in time."""
-        tally = self._state(TALLY, Tally)
         matched = [each for each in candidates if self._is_in_time(each, key)]
         tally.label_late += len(candidates) - len(matched)
         if not matched or key.label is None:
@@ -157,7 +159,8 @@ class Join:
         label, label_at_ms = key.label.label, key.label.at_ms
         tally.matched += len(matched)
         tally.pending -= len(matched)
-        key.emitted = {**key.emitted, **{each.request_id: each.at_ms for each in matched}}
+        for each in matched:
+            key.emitted[each.request_id] = each.at_ms
         key.waiting = [each for each in key.waiting if each.request_id not in key.emitted]
         if self._rule.replaces:
             key.learned = [*key.learned, *(Learned(each, label) for each in matched)]
@@ -177,19 +180,21 @@ class Join:
 
     def _progress(self, offset: int, progress: Progress) -> Iterator[Step]:
         clock = self._state(CLOCK, Clock)
-        _note(clock, progress)
+        clock.note(progress)
         clock.passed = max(clock.passed, self._passed(clock, progress.partitions))
-        while (step := self._first_due()) is not None:
-            yield self._clear_chunk(offset, step)
+        for step in self._steps_due(clock):
+            # Between two chunks everything may have been written, and forgotten by the chain.
+            while str(step) in self._state(CLOCK, Clock).due:
+                yield self._clear_chunk(offset, step)
         yield Step("applied", (), (CLOCK,))
 
-    def _first_due(self) -> int | None:
-        clock = self._state(CLOCK, Clock)
-        return min((step for step in map(int, clock.due) if step < clock.passed), default=None)
+    def _steps_due(self, clock: Clock) -> list[int]:
+        """Return the steps that are passed and not cleared: clearing them makes none more."""
+        return sorted(step for step in map(int, clock.due) if step < clock.passed)
 
     def _clear_chunk(self, offset: int, step: int) -> Step:
         """Clear the last chunk of keys of a step: forget what is over, give up on what still waits."""
-        clock = self._state(CLOCK, Clock)
+        clock, tally = self._state(CLOCK, Clock), self._state(TALLY, Tally)
         made = clock.cursor[1] if clock.cursor[0] == offset else 0
         chunk = (clock.due[str(step)] - 1) // self._keys_a_chunk
         name = f"@expiry/{step}/{chunk}"
@@ -203,49 +208,54 @@ class Join:
         changed: dict[str, None] = dict.fromkeys([*cells, name, CLOCK, TALLY])
         for cell in cells:
             key = self._state(cell, KeyState)
-            key.due = [each for each in key.due if each != step]
-            given_up, registered = self._clear_key(cell, key, clock.passed)
+            if step in key.due:
+                key.due.remove(step)
+            given_up, registered = self._clear_key(cell, key, tally, clock)
             changed.update(dict.fromkeys(registered))
-            if self._rule.otherwise is not None:
+            if given_up and self._rule.otherwise is not None:
                 at = len(examples) + made
                 examples += [
                     self._example(each, cell, self._rule.otherwise, (offset, at + index))
                     for index, each in enumerate(given_up)
                 ]
-        self._state(TALLY, Tally).given += len(examples)
+        tally.given += len(examples)
         clock.cursor = (offset, made + len(examples))
         return Step(None, examples, tuple(changed))
 
-    def _clear_key(self, cell: str, key: KeyState, passed: int) -> tuple[Sequence[Waiting], Sequence[str]]:
+    def _clear_key(
+        self, cell: str, key: KeyState, tally: Tally, clock: Clock
+    ) -> tuple[Sequence[Waiting], Sequence[str]]:
         """Forget what is over; return the predictions that are given up, and the cells changed beside the key's own."""
-        tally = self._state(TALLY, Tally)
+        passed = clock.passed
+        floor_ms = passed * self._step_ms - self._rule.within_ms
         if key.emitted:
-            key.emitted = {name: at for name, at in key.emitted.items() if self._expires(at) >= passed}
-            key.learned = [each for each in key.learned if each.asked.request_id in key.emitted]
-        if key.label is not None and self._expires(key.label.keep_ms) < passed:
+            key.emitted = {name: at for name, at in key.emitted.items() if at >= floor_ms}
+            if key.learned:
+                key.learned = [each for each in key.learned if each.asked.request_id in key.emitted]
+        if key.label is not None and key.label.keep_ms < floor_ms:
             tally.unknown += not key.label.is_met
             key.label, key.sources = None, {}
         if key.given_up is not None and key.given_up < passed:
             key.given_up = None
-        over = [each for each in key.waiting if self._expires(each.at_ms) < passed]
+        over = [each for each in key.waiting if each.at_ms < floor_ms] if key.waiting else ()
         if not over:
             return (), ()
-        key.waiting = [each for each in key.waiting if self._expires(each.at_ms) >= passed]
+        key.waiting = [each for each in key.waiting if each.at_ms >= floor_ms]
         tally.timed_out += len(over)
         tally.pending -= len(over)
         key.given_up = passed + STEPS_A_HORIZON
-        return over, self._register(cell, key, key.given_up)
+        return over, self._register(cell, key, key.given_up, clock)
 
-    def _register(self, cell: str, key: KeyState, step: int) -> Sequence[str]:
+    def _register(self, cell: str, key: KeyState, step: int, clock: Clock) -> Sequence[str]:
         """Note that the key has to be looked at when the horizon has passed the step; return the cells changed."""
         if step in key.due:
             return ()
-        clock = self._state(CLOCK, Clock)
-        count = clock.due.get(str(step), 0)
-        name = f"@expiry/{step}/{count // self._keys_a_chunk}"
+        number = str(step)
+        count = clock.due.get(number, 0)
+        name = f"@expiry/{number}/{count // self._keys_a_chunk}"
         self._state(name, DueKeys).keys.append(cell)
-        key.due = [*key.due, step]
-        clock.due[str(step)] = count + 1
+        key.due.append(step)
+        clock.due[number] = count + 1
         return (name, CLOCK)
 
     def _expires(self, at_ms: int) -> int:
@@ -287,12 +297,3 @@ class Join:
         if not isinstance(slot.state, kind):
             raise TypeError(f"cannot join: {cell}: expected {kind.__name__}, got {type(slot.state).__name__}")
         return slot.state
-
-
-def _note(clock: Clock, progress: Progress) -> None:
-    """Take in what one label partition tells; partitions of a topic that was made anew replace the old ones."""
-    topic = progress.source.rpartition("/")[0]
-    clock.newest_ms = {name: at for name, at in clock.newest_ms.items() if name.rpartition("/")[0] == topic}
-    clock.newest_ms[progress.source] = max(progress.newest_ms, clock.newest_ms.get(progress.source, progress.newest_ms))
-    others = [name for name in clock.idle if name != progress.source and name in clock.newest_ms]
-    clock.idle = [*others, progress.source] if progress.idle else others

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 from confluent_kafka import Producer
 
-from agents.learn_examples import fold
+from agents.read_progress import fold
 from agents.transport.kafka import KafkaLog
 from definitions.declared import ModelDefinition
 from online_models.snapshots import unseal

@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from agents import personal_cells
-from agents.learn_examples import fold, pointer_name
+from agents.read_progress import fold
 from definitions.declared import ModelDefinition
 from streams import joins, topics
 from streams.messages import Prediction, encode
+from streams.pointers import learner_pointer
 from streams.store import Pointer, Question
 from streams.store.redis import RedisStore
 from tests.chaos.stage import DEADLINE_S, PARTITIONS, START_MS, ChaosError, Stage
@@ -206,7 +207,7 @@ class LearningStage(Stage):
 
     def pointers(self, store: RedisStore) -> Mapping[str, Pointer | None]:
         """Return the pointer to each learner's newest snapshot."""
-        names = [pointer_name(self.model.key, kind) for kind in KINDS]
+        names = [learner_pointer(self.model.key, kind) for kind in KINDS]
         return dict(zip(KINDS, store.read(Question(pointers=names), timeout_ms=10_000).pointers, strict=True))
 
     def until_learned(self) -> None:

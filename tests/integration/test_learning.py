@@ -15,11 +15,10 @@ import pytest
 from agents.context import RoleContext
 from agents.host import host
 from agents.join_labels import read_tally
-from agents.keep_snapshots import pointer_name
 from agents.learn import LearningRole
-from agents.learn_examples import fold, read_progress
 from agents.metrics import Metrics
 from agents.raise_alerts import FOLD, read_verdicts
+from agents.read_progress import fold, read_progress
 from agents.transport import Role
 from agents.transport.kafka import KafkaLog
 from agents.watch import MonitoringRole
@@ -29,6 +28,7 @@ from streams.artefacts import ArtefactStore
 from streams.counts import fold as monitor_fold
 from streams.counts import read_served
 from streams.messages import Alert, Example, encode
+from streams.pointers import learner_pointer
 from streams.store import Pointer, Question
 from streams.store.redis import RedisStore
 from tests.builders import app_definition, label_definition, label_event_definition
@@ -117,7 +117,7 @@ class World:
 
     def pointer(self) -> Pointer | None:
         """Return the pointer to the newest snapshot."""
-        return self.store.read(Question(pointers=[pointer_name(self.model.key, "online")])).pointers[0]
+        return self.store.read(Question(pointers=[learner_pointer(self.model.key, "online")])).pointers[0]
 
     async def read(self, topic: str, kind: type[msgspec.Struct]) -> list[msgspec.Struct]:
         """Return every record of a topic of one partition."""

@@ -11,7 +11,7 @@ import pytest
 from agents.featurize import FeaturesRole
 from agents.join_labels import read_tally
 from agents.learn import LearningRole
-from agents.learn_examples import fold as learner_fold
+from agents.read_progress import fold as learner_fold
 from agents.route_labels import fold as router_fold
 from definitions.values import ValueType
 from streams import topics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import operator
 from collections.abc import Hashable
 from dataclasses import replace
@@ -12,26 +13,30 @@ from typing import Any
 import pytest
 from river.linear_model import LogisticRegression
 
+from agents import learn_examples
 from agents.join_labels import read_tally
-from agents.keep_snapshots import pointer_name
 from agents.learn import LearningRole
-from agents.learn_examples import fold, read_progress
+from agents.read_progress import fold, read_progress
 from agents.route_labels import fold as router_fold
 from agents.runner import Runner
+from agents.transport import Assigned
 from definitions.encoder import Encoder
 from definitions.values import Value
 from online_models.learners import Cut
 from online_models.learners.river import RiverLearner
 from online_models.snapshots import unseal
 from streams import topics
+from streams.errors import StoreUnavailable
 from streams.messages import Example, encode
-from streams.records import headers_of
+from streams.pointers import learner_pointer
+from streams.records import RecordBatch, headers_of
 from streams.store import Pointer, Question
 from tests.builders import river_learner
 from tests.learning import HOUR_MS, START_MS, World, row_of, small_model
 
+MINUTE_MS = 60_000
 MODEL = small_model()
-POINTER = pointer_name(MODEL.key, "online")
+POINTER = learner_pointer(MODEL.key, "online")
 EXAMPLES = topics.examples("demo", MODEL)
 
 
@@ -279,6 +284,45 @@ async def test_what_a_warm_start_contains_is_not_learned_again(tmp_path: Path) -
     assert (row["applied"], row["duplicate"], state_of(world)[1]) == (1, 3, 1)
 
 
+async def test_what_is_learned_while_a_learner_rests_is_published_when_the_rest_is_over(tmp_path: Path) -> None:
+    """Nobody says that the end is reached: the learner itself waits for it."""
+    world = await World(tmp_path, MODEL).create_topics()
+    role, [partition] = LearningRole(world.app, world.context), await world.log.partitions(EXAMPLES)
+    await role.open(Assigned(partition, 1, 0, 0, None))
+    for number in range(2):
+        await example(world, number, [1.0])
+        await role.apply(RecordBatch(partition, 1, number, number + 1, world.log.kept(partition).records[number:]))
+        assert pointer_of(world).position == 1, "the second one falls into the rest"
+
+    world.clock.advance(MINUTE_MS)
+
+    async with asyncio.timeout(60):
+        while pointer_of(world).position < 2:  # noqa: ASYNC110  # the state of a store
+            await asyncio.sleep(0.001)
+    await role.close(partition)
+    assert state_of(world)[1] == 2
+
+
+async def test_what_fails_while_a_learner_rests_is_raised_to_whoever_calls_next(tmp_path: Path) -> None:
+    world = await World(tmp_path, MODEL).create_topics()
+    role, [partition] = LearningRole(world.app, world.context), await world.log.partitions(EXAMPLES)
+    await role.open(Assigned(partition, 1, 0, 0, None))
+    for number in range(2):
+        await example(world, number, [1.0])
+        await role.apply(RecordBatch(partition, 1, number, number + 1, world.log.kept(partition).records[number:]))
+    world.store.writes_left = 1
+
+    world.clock.advance(MINUTE_MS)
+
+    async with asyncio.timeout(60):
+        while world.store.writes_left > 0:  # noqa: ASYNC110  # the state of a store
+            await asyncio.sleep(0.001)
+    with pytest.raises(StoreUnavailable):
+        await role.reached_end(partition, 2, world.clock())
+    await role.close(partition)
+    assert pointer_of(world).position == 1
+
+
 async def test_another_generation_is_taken_up_while_the_role_is_running(tmp_path: Path) -> None:
     world = await World(tmp_path, MODEL).create_topics()
     role = LearningRole(world.app, world.context)
@@ -312,8 +356,11 @@ async def test_a_snapshot_that_cannot_be_verified_is_not_replaced_by_an_empty_le
     assert row_of(world.store, fold(MODEL.key, "online"))["read"] == 0
 
 
-async def test_snapshots_are_cut_on_the_way_and_name_what_they_contain(tmp_path: Path) -> None:
+async def test_snapshots_are_cut_on_the_way_and_name_what_they_contain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not only at the end: a crash in a long backlog does not start from nothing."""
+    monkeypatch.setattr(learn_examples, "SNAPSHOT_EVERY", 1_000)
     world = await World(tmp_path, MODEL).create_topics()
     for number in range(1_500):
         await example(world, number, [1.0])
@@ -329,9 +376,10 @@ async def test_snapshots_are_cut_on_the_way_and_name_what_they_contain(tmp_path:
 @pytest.mark.parametrize("writes", range(142, 147))
 @pytest.mark.parametrize("is_written", [True, False])
 async def test_a_failure_around_a_snapshot_neither_loses_nor_repeats_progress(
-    tmp_path: Path, writes: int, *, is_written: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int, *, is_written: bool
 ) -> None:
     """The snapshot after 1,000 examples is cut in the middle of a batch: row and pointer are two writes."""
+    monkeypatch.setattr(learn_examples, "SNAPSHOT_EVERY", 1_000)
     world = await World(tmp_path, MODEL).create_topics()
     for number in range(1_100):
         await example(world, number, [1.0])

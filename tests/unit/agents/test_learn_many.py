@@ -10,7 +10,6 @@ import pytest
 from river import linear_model, preprocessing
 
 import headrace as hr
-from agents.keep_snapshots import pointer_name
 from agents.learn import LearningRole
 from agents.learn_examples import fold, read_progress
 from agents.transport.in_process import InProcessLog
@@ -18,6 +17,7 @@ from definitions.encoder import Encoder
 from online_models.learners.river import RiverLearner
 from streams import topics
 from streams.messages import Example, encode
+from streams.pointers import learner_pointer
 from streams.store import Question
 from tests.learning import START_MS, World, row_of, small_model
 
@@ -47,7 +47,7 @@ async def filled(directory: Path, *, max_batch: int) -> World:
 
 def learner_of(world: World) -> RiverLearner:
     """Return what the newest snapshot holds."""
-    pointer = world.store.read(Question(pointers=[pointer_name(MODEL.key, "online")])).pointers[0]
+    pointer = world.store.read(Question(pointers=[learner_pointer(MODEL.key, "online")])).pointers[0]
     assert pointer is not None
     data = world.context.artefacts.get(pointer.digest)
     return RiverLearner.restore(MODEL.learners["online"], Encoder(MODEL.inputs), data=data, digest=pointer.digest)[0]

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from agents.keep_snapshots import pointer_name
 from agents.learn import LearningRole
-from agents.learn_examples import fold
+from agents.read_progress import fold
 from agents.runner import Runner
 from agents.steer_learning import Steering, SteeringRefused
 from agents.transport import Member
@@ -22,6 +21,7 @@ from online_models.learners.river import RiverLearner
 from online_models.snapshots import Snapshot, unseal
 from streams import topics
 from streams.messages import Example, encode
+from streams.pointers import learner_pointer
 from streams.store import Question
 from tests.builders import river_learner
 from tests.learning import START_MS, World, row_of, small_model
@@ -94,7 +94,7 @@ def steering(world: World) -> Steering:
 
 def in_force(world: World) -> Snapshot:
     """Return the newest snapshot."""
-    [pointer] = world.store.read(Question(pointers=[pointer_name(MODEL.key, "online")])).pointers
+    [pointer] = world.store.read(Question(pointers=[learner_pointer(MODEL.key, "online")])).pointers
     assert pointer is not None
     snapshot = unseal(world.context.artefacts.get(pointer.digest), pointer.digest)
     assert (snapshot.generation, snapshot.examples_next) == (pointer.generation, pointer.position)

@@ -12,7 +12,7 @@ import pytest
 from batch.build_training_set import build_training_set
 from batch.context import JobContext
 from batch.errors import TrainingRefused
-from batch.train import TrainResult, pointer_name, train
+from batch.train import TrainResult, train
 from batch.train_offline_model import train_offline
 from batch.warm_start import cut_at_end
 from definitions.declared import Input
@@ -25,6 +25,7 @@ from online_models.learners.river import RiverLearner
 from streams import topics
 from streams.artefacts import ArtefactStore
 from streams.messages import Deployment, Example, encode
+from streams.pointers import learner_pointer
 from streams.store import Pointer, Question
 from streams.store.memory import MemoryStore
 from tests.builders import request_input, xgboost_learner
@@ -45,7 +46,7 @@ def trained(context: JobContext) -> TrainResult:
 
 
 def pointer(context: JobContext) -> Pointer | None:
-    return context.store.read(Question(pointers=[pointer_name(MODEL, "online")])).pointers[0]
+    return context.store.read(Question(pointers=[learner_pointer(MODEL.key, "online")])).pointers[0]
 
 
 def example(offset: int, *, index: int = 0, outcomes: str = "o/0") -> bytes:

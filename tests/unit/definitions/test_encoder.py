@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -165,6 +166,30 @@ def test_what_a_model_must_not_see_is_refused_naming_the_input(vector: tuple[Val
         Encoder.fit(INPUTS, [vector])
 
     assert str(refused.value).startswith(said)
+
+
+@given(
+    vector=st.lists(
+        st.floats() | st.floats(-LARGEST_NUMBER, LARGEST_NUMBER) | st.none() | st.integers(), min_size=1, max_size=4
+    )
+)
+def test_one_pass_checks_and_maps_as_two_do(vector: list[Value]) -> None:
+    """Vectors of floats alone take a way of their own, whose sum or norm may be no number where each of them is."""
+    encoder = Encoder(tuple(Input(name, ValueType.FLOAT) for name in "abc"))
+
+    def two() -> str:
+        encoder.check(vector)
+        return repr(encoder.mapping(vector))
+
+    def said(way: Callable[[], str]) -> str:
+        try:
+            return way()
+        except VectorError as refused:
+            return str(refused)
+
+    assert said(lambda: repr(encoder.checked_mapping(vector))) == said(two)
+    fits = all(value is None or abs(value) <= LARGEST_NUMBER for value in vector)  # type: ignore[arg-type]  # numbers
+    assert said(two).startswith("{") == (len(vector) == len("abc") and fits)
 
 
 def test_the_vocabulary_of_training_decides_the_codes() -> None:

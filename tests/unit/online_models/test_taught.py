@@ -13,6 +13,7 @@ from definitions.errors import VectorError
 from definitions.values import ValueType
 from online_models.errors import LabelRefused
 from online_models.learners import Cut
+from online_models.learners.river import RiverLearner
 from online_models.learners.taught import Taught
 
 ENCODER = Encoder((Input("distance", ValueType.FLOAT),))
@@ -85,3 +86,28 @@ def test_a_snapshot_takes_the_place_of_what_is_in_memory() -> None:
     twin = Taught(DEFINITION, ENCODER, (data, taught.learner.digest))
     assert twin.learner.canonical() == taught.learner.canonical()
     assert twin.cut == Cut(0, 3)
+
+
+class Greedy(linear_model.LogisticRegression):
+    """Eats up the features that it is asked about."""
+
+    def predict_proba_one(self, x: Any, **kwargs: Any) -> Any:
+        found = super().predict_proba_one(x, **kwargs)  # type: ignore[no-untyped-call]  # River's
+        x.clear()
+        return found
+
+
+@pytest.mark.parametrize("factory", [linear_model.LogisticRegression, Greedy])
+def test_testing_and_training_in_one_is_scoring_and_then_learning(factory: Any) -> None:
+    definition = LearnerDefinition("online", "river", factory)
+    once, twice = RiverLearner(definition, ENCODER), RiverLearner(definition, ENCODER)
+
+    for number in range(50):
+        vector, label = [float(number * 7 % 11)], number % 3 == 0
+        [score] = twice.score_many([vector])
+        twice.learn_one(vector, label)
+
+        assert once.test_then_train(vector, label) == score
+
+    assert once.canonical() == twice.canonical()
+    assert once.learned == 50
