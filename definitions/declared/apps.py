@@ -85,7 +85,8 @@ class AppDefinition:
         Raises:
             NotDeclared: there is neither.
         """
-        return next((each for each in self.graphs if each.name == name), None) or self.model(name)
+        kind = "model or graph" if self.graphs else "model"
+        return _named(kind, self, name, self.answering)
 
 
 def _named(kind: str, app: AppDefinition, name: str, among: Sequence[_Named]) -> _Named:

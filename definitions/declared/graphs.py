@@ -108,6 +108,12 @@ class GraphDefinition:
         """The graph version's name: ``ranking.v1``."""
         return f"{self.name}.v{self.version}"
 
+    @property
+    def entity_types(self) -> Mapping[str, ValueType]:
+        """The entities that a request has to give beside its candidates, each with the type of its name."""
+        own = self.candidates.entity.name
+        return {each.name: each.type for view in self.views for each in view.entity if each.name != own}
+
     def model(self, name: str) -> ModelDefinition:
         """Return the model called ``name``, one of those that the graph asks."""
         return next(each for each in self.models if each.name == name)

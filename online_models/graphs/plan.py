@@ -19,6 +19,8 @@ class Asked:
     learner: str | None
     inputs: tuple[Input, ...]
     names: tuple[str, ...]
+    personal: frozenset[str] = frozenset()
+    """Those of its learners that keep coefficients per entity."""
 
 
 Made = ColumnExpression | Asked | Dot
@@ -76,6 +78,17 @@ class Plan:
         """Per stage, how many candidates of a request it lets pass, None where it depends on them."""
         return [each.count if each.kind == "top" else None for each in self.graph.stages]
 
+    @property
+    def reads(self) -> list[tuple[str, ...]]:
+        """Per stage, the views that are read when candidates come to it: each once, where it is first needed."""
+        seen: set[str] = set()
+        found = []
+        for stage in self.stages:
+            views = dict.fromkeys(self.views[name] for name in stage.needs if name in self.views)
+            found.append(tuple(view for view in views if view not in seen))
+            seen |= views.keys()
+        return found
+
 
 def _types(graph: GraphDefinition) -> dict[str, ValueType]:
     """Return the type of everything that is read: inputs and features."""
@@ -101,7 +114,10 @@ def _made(graph: GraphDefinition, column: GraphColumn, types: Mapping[str, Value
         return made
     if isinstance(made, Predicted):
         model = graph.model(made.model)
-        return Asked(model.name, made.learner, model.inputs, tuple(_name(model, each) for each in model.inputs))
+        personal = frozenset(each.name for each in model.personal)
+        return Asked(
+            model.name, made.learner, model.inputs, tuple(_name(model, each) for each in model.inputs), personal
+        )
     return ColumnExpression(made, column.type, types)
 
 
