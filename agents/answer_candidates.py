@@ -15,6 +15,8 @@ from agents.context import RoleContext
 from agents.follow_matrices import MatrixFollower
 from agents.read_candidates import CandidateReads
 from agents.read_features import GuardedReads
+from agents.recall_candidates import CandidateRecall
+from agents.recall_personal import PersonalReader
 from agents.serve_model import ServedModel, monotonic_ms
 from agents.tell_answers import Answered, failed
 from definitions.declared import GraphDefinition, ViewDefinition
@@ -63,8 +65,9 @@ class GraphAnswers:
         self._graph = graph
         names = {model.name for model in graph.models}
         self._served = [each for each in served if each.model.name in names]
-        self._pointers = reads
+        self._store = reads
         self._reads = CandidateReads(graph, reads, views, context.metrics)
+        self._personal = {model.name: PersonalReader(model) for model in graph.models if model.personal}
         self._metrics = context.metrics
         self._matrices = MatrixFollower(graph, context)
         self._executor = GraphExecutor(graph, clock=monotonic_ms)
@@ -82,7 +85,7 @@ class GraphAnswers:
         if not names or monotonic_ms() < self._refresh_at_ms:
             return
         self._refresh_at_ms = monotonic_ms() + _REFRESH_MS
-        answer = self._pointers.read(Question(pointers=names), budget_ms=_REFRESH_MS)
+        answer = self._store.read(Question(pointers=names), budget_ms=_REFRESH_MS)
         if answer is None:
             return
         own = len(self._matrices.pointers)
@@ -134,9 +137,9 @@ class GraphAnswers:
         reading = self._reads.of(requests, until_ms)
         models = {each.model.name: each.executor for each in self._served}
         matrices = dict(self._matrices.in_force)
-        run = self._executor.run(
-            [_ask(request) for request in requests], World(reading.fetch, models, matrices, until_ms)
-        )
+        recall = CandidateRecall(self._graph, self._personal, requests, models, self._store, until_ms)
+        world = World(reading.fetch, models, matrices, until_ms, recall.recall)
+        run = self._executor.run([_ask(request) for request in requests], world)
         self._note(run)
         common = ScoreReply(
             request_id="",
