@@ -11,21 +11,12 @@ from agents.recall_personal import PersonalReader, Remembered
 from agents.serve_model import monotonic_ms
 from definitions.declared import GraphDefinition
 from definitions.encoder import Vector
-from definitions.values import Value
 from online_models.executor import Executor
 from online_models.graphs.columns import Rows
 from online_models.learners.restoring import LineUp
+from streams.candidates import candidate_of
 from streams.request_reply import Request
 from streams.store import Question
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A candidate as a personal model meets it: as if it were asked about alone."""
-
-    request_id: str
-    entities: Mapping[str, str | int | None]
-    inputs: Mapping[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +26,6 @@ class _Vectors:
     vectors: Sequence[Vector]
     line_up: LineUp
     refused: Mapping[int, str] = field(default_factory=dict)
-
-
-def candidate_of(graph: GraphDefinition, request: Request, place: int) -> _Candidate:
-    """Return the candidate at a place of a request, with what the request says of all of them."""
-    given = request.candidates
-    assert given is not None  # noqa: S101  # a graph's requests bring candidates
-    name, own = given.ids[place], {each: values[place] for each, values in given.inputs.items()}
-    entities = {**request.entities, graph.candidates.entity.name: name}
-    return _Candidate(f"{request.request_id}#{name}", entities, {**request.inputs, **own})
 
 
 class CandidateRecall:

@@ -86,7 +86,10 @@ class AppDefinition:
             NotDeclared: there is neither.
         """
         kind = "model or graph" if self.graphs else "model"
-        return _named(kind, self, name, self.answering)
+        for each in self.answering:
+            if each.name == name:
+                return each
+        raise not_declared(kind, f"app {self.name}", name, dict.fromkeys(each.name for each in self.answering))
 
 
 def _named(kind: str, app: AppDefinition, name: str, among: Sequence[_Named]) -> _Named:

@@ -30,6 +30,7 @@ class _Given(msgspec.Struct):
 
     id: str | int
     inputs: dict[str, Any] = {}
+    label_key: str | int | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Given | str | int)
@@ -59,7 +60,7 @@ def read_candidates(asked: ModelDefinition | GraphDefinition, given: str | None)
         raise UsageError(f"cannot read --candidates: {where}: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read --candidates: {where}: expected {_SHAPE}: {error}") from error
-    return [{"id": each.id, "inputs": each.inputs} if isinstance(each, _Given) else each for each in found]
+    return [msgspec.structs.asdict(each) if isinstance(each, _Given) else each for each in found]
 
 
 def _lines(data: bytes) -> list[_Given | str | int]:

@@ -103,6 +103,26 @@ class Ranked:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What the first places of an answer were ranked by."""
+
+    names: Sequence[str]
+    """Features, inputs of candidates, columns; ``model:learner`` for the score that a learner gave."""
+    rows: Sequence[Sequence[Value]]
+    """A place's values, in the order of ``names``."""
+
+
+def learner_column(model: str, learner: str) -> str:
+    """Return the name under which the score that a learner gave is known."""
+    return f"{model}:{learner}"
+
+
+def _nothing_known(number: int) -> Known:
+    del number
+    return Known((), ())
+
+
+@dataclass(frozen=True, slots=True)
 class GraphRun:
     """A micro-batch that went through a graph."""
 
@@ -113,3 +133,5 @@ class GraphRun:
     reached: Mapping[str, int] = field(default_factory=dict)
     """Stage to how many candidates came to it, of all requests."""
     took_ms: float = 0.0
+    known: Callable[[int], Known] = field(default=_nothing_known, compare=False)
+    """What the first places of a request were ranked by, worked out when it is asked for: nobody waits for it."""

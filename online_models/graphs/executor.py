@@ -16,7 +16,7 @@ from definitions.declared import Dot, GraphDefinition, StageKind
 from definitions.encoder import Vector
 from definitions.values import ValueType
 from online_models.executor import CHAMPION, Clock, Failure
-from online_models.graphs import Ask, GraphRun, ModelVersion, Ranked, World
+from online_models.graphs import Ask, GraphRun, ModelVersion, Ranked, World, learner_column
 from online_models.graphs.columns import Column, Rows
 from online_models.graphs.pace import Pace
 from online_models.graphs.plan import Asked, Made, Plan, StagePlan
@@ -71,6 +71,7 @@ class GraphExecutor:
             failures=tuple(going.failures),
             reached=going.reached,
             took_ms=self._clock() - started_ms,
+            known=going.table.known,
         )
 
     def _stage(self, going: _Going, number: int, stage: StagePlan) -> None:
@@ -90,11 +91,14 @@ class GraphExecutor:
     def _fit(self, going: _Going, number: int, stage: StagePlan) -> bool:
         """Let go what there is no time for; return whether anything is left to be done."""
         table, counts, name = going.table, going.table.counts, stage.definition.name
-        taken = self.pace.fits(number, counts, going.world.until_ms - self._clock())
+        left_ms = going.world.until_ms - self._clock()
+        taken = self.pace.fits(number, counts, left_ms)
         if taken == counts:
             return True
         if any(count and not share for count, share in zip(counts, taken, strict=True)):
             table.note_all(name, "deadline")
+            if left_ms > 0:
+                self.pace.left_out(number)
             return False
         rows: list[Rows] = []
         for (request, own), share in zip(table.requests(), taken, strict=True):
@@ -145,6 +149,8 @@ def _asked(going: _Going, asked: Asked) -> Column:
         table.note_all(f"{asked.model}.{executor.route.champion}", "model_unavailable")
     for each in found.versions:
         going.versions.setdefault((asked.model, each.learner), ModelVersion(asked.model, each))
+    for learner, scores in {found.version.learner: found.scores, **found.members}.items():
+        table.note(learner_column(asked.model, learner), Column(ValueType.FLOAT, scores))
     return Column(ValueType.FLOAT, found.scores)
 
 

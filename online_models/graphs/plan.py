@@ -34,7 +34,7 @@ class StagePlan:
     needs: tuple[str, ...]
     """Everything that has to be there, each behind what it is made of."""
     kept: frozenset[str]
-    """What is needed behind the stage."""
+    """What is needed behind the stage, or is logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,8 @@ class Plan:
     """Feature to the view that it is read from."""
     request_features: frozenset[str]
     """Features of the request's own entities."""
+    logged: tuple[str, ...] = ()
+    """What is kept of those that are left to be logged: all that stages need, but what the request itself carries."""
 
     @classmethod
     def of(cls, graph: GraphDefinition) -> Plan:
@@ -62,6 +64,10 @@ class Plan:
         if graph.eager:
             needs[0] = tuple(dict.fromkeys(name for each in needs for name in each))
         kept = [frozenset(name for each in needs[number:] for name in each) for number in range(1, len(needs) + 1)]
+        carried = {ASKED_AT, *(each.name for each in graph.requests)}
+        needed = dict.fromkeys(name for each in needs for name in each if name not in carried)
+        logged = tuple(needed) if graph.logged else ()
+        kept = [each.union(logged) for each in kept]
         names = {view.name: view for view in graph.views}
         views = {name: name.partition(".")[0] for name in graph.reads}
         return cls(
@@ -71,6 +77,7 @@ class Plan:
             types,
             views,
             frozenset(name for name, view in views.items() if not graph.is_of_candidates(names[view])),
+            logged,
         )
 
     @property

@@ -62,7 +62,7 @@ def test_candidates_are_ranked_by_features_a_matrix_and_a_model(made: Project) -
                     "ranking",
                     entities={"member": "m1"},
                     inputs=BUDGET,
-                    candidates=[{"id": each, "inputs": {"price": 5.0}} for each in candidates],
+                    candidates=[{"id": each, "inputs": {"price": 5.0}, "label_key": each} for each in candidates],
                     at=AT_MS,
                     timeout_ms=TIMEOUT_MS,
                 )
@@ -76,10 +76,14 @@ def test_candidates_are_ranked_by_features_a_matrix_and_a_model(made: Project) -
         timeout = ("--timeout-ms", str(TIMEOUT_MS), "--json")
         scored = made.command("score", "ranking", *said, "--candidates", "-", *timeout, given=listed)
         loaded = made.command("load", "ranking", "--rate", "20", "--seconds", "1", "--candidates", "7", *timeout)
+        proven = made.command("parity", "click", "--json")
 
     assert (ranked.status, ranked.degraded) == ("ok", [])
     assert sorted(map(str, ids(ranked))) == ["i7", "i9"], "the best four by taste that were shown within the hour"
     assert [each.role for each in ranked.versions] == ["champion", "matrix"]
+    found = json.loads(proven.stdout)
+    assert (proven.returncode, found["unequal"]) == (0, 0), proven.stdout + proven.stderr
+    assert found["equal"] >= 2, "the places with label keys are predictions, and their vectors are in the log"
     assert scored.returncode == 0, scored.stderr
     assert [each["id"] for each in json.loads(scored.stdout)["candidates"]] == ids(ranked), "the shell asks the same"
     assert "1. i" in scored.stderr

@@ -66,7 +66,7 @@ def test_candidates_come_as_a_list_or_one_a_line_from_a_file_or_standard_input(
 
     read = [read_candidates(GRAPH, str(tmp_path / "given.json")), read_candidates(GRAPH, "-")]
 
-    assert read == [["JFK", {"id": "LGA", "inputs": {"price": 1.5}}]] * 2
+    assert read == [["JFK", {"id": "LGA", "inputs": {"price": 1.5}, "label_key": None}]] * 2
     assert read_candidates(model_definition(), None) is None
 
 
