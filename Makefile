@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 RUN := .venv/bin/python -m
-EXTRAS := .[codecs,console,gateway,local,demo,onnx]
+EXTRAS := .[codecs,console,gateway,grpc,local,demo,onnx]
 READY := .venv/ready
 # Tests that need no server, run side by side; the others share one Kafka and one Redis.
 ALONE := tests/architecture tests/property tests/unit tests/contracts/test_models.py tests/contracts/test_river_laws.py

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from agents.ask_grpc import SCHEMES, ErrorAnswer, GrpcCalls
 from agents.metrics import Metrics
 from definitions.errors import HeadraceError
 from online_models.circuit import Circuit
@@ -65,6 +66,7 @@ class RemoteAsker:
         self._clock = clock
         self._lines: dict[str, _Line] = {}
         self._session: aiohttp.ClientSession | None = None
+        self._grpc = GrpcCalls()
 
     async def ask(self, turn: Turn, calls: Sequence[Call], *, left_ms: float) -> None:
         """Ask for all calls at once and give the turn what comes of each. Never raises for what a server does.
@@ -82,6 +84,7 @@ class RemoteAsker:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+        await self._grpc.close()
 
     async def _ask(self, turn: Turn, call: Call, within_ms: float) -> None:
         learner = call.remote.name
@@ -141,6 +144,12 @@ class RemoteAsker:
             RemoteFailed: the answer is an error.
         """
         remote, rows = call.remote, len(call.places)
+        if remote.url.startswith(SCHEMES):
+            try:
+                answer = await self._grpc.ask(remote, remote.request(call.vectors), wait_ms)
+            except ErrorAnswer as error:
+                raise _failed(remote, "error answer", f"scores, got {error!s:.200}") from error
+            return remote.scores(answer, expected=rows)
         headers = {"Content-Type": "application/json", TIMEOUT_MS: str(int(wait_ms))}
         limit = _ANSWER_BYTES + rows * _ANSWER_BYTES_A_ROW
         async with (
