@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 RUN := .venv/bin/python -m
-EXTRAS := .[codecs,console,gateway,local,demo,many,onnx]
+EXTRAS := .[codecs,console,gateway,grpc,local,demo,many,onnx]
 READY := .venv/ready
 PACKAGES := headrace definitions streams online_models agents batch marketplace examples tests
 

@@ -13,15 +13,18 @@ import msgspec
 
 from agents.context import RoleContext
 from agents.follow_matrices import MatrixFollower
+from agents.log_rankings import GraphTurn, RankedAnswer, RankingLog
 from agents.read_candidates import CandidateReads
 from agents.read_features import GuardedReads
+from agents.recall_candidates import CandidateRecall
+from agents.recall_personal import PersonalReader
 from agents.serve_model import ServedModel, monotonic_ms
 from agents.tell_answers import Answered, failed
 from definitions.declared import GraphDefinition, ViewDefinition
 from online_models.graphs import Ask, GraphRun, Ranked, World
 from online_models.graphs.executor import GraphExecutor
 from online_models.graphs.matrix import Matrix
-from streams.messages import Prediction, RankedCandidate, ScoreReply, Timings, Version
+from streams.messages import RankedCandidate, ScoreReply, Timings, Version
 from streams.request_reply import Reason, Request, Status
 from streams.store import Question
 
@@ -63,9 +66,11 @@ class GraphAnswers:
         self._graph = graph
         names = {model.name for model in graph.models}
         self._served = [each for each in served if each.model.name in names]
-        self._pointers = reads
+        self._store = reads
         self._reads = CandidateReads(graph, reads, views, context.metrics)
+        self._personal = {model.name: PersonalReader(model) for model in graph.models if model.personal}
         self._metrics = context.metrics
+        self._log = RankingLog(graph, context.namespace, self._personal)
         self._matrices = MatrixFollower(graph, context)
         self._executor = GraphExecutor(graph, clock=monotonic_ms)
         self._refresh_at_ms = 0.0
@@ -82,7 +87,7 @@ class GraphAnswers:
         if not names or monotonic_ms() < self._refresh_at_ms:
             return
         self._refresh_at_ms = monotonic_ms() + _REFRESH_MS
-        answer = self._pointers.read(Question(pointers=names), budget_ms=_REFRESH_MS)
+        answer = self._store.read(Question(pointers=names), budget_ms=_REFRESH_MS)
         if answer is None:
             return
         own = len(self._matrices.pointers)
@@ -120,10 +125,9 @@ class GraphAnswers:
                 return [failed(requests[0], Reason.INTERNAL, type(error).__name__)]
             return [answer for request in requests for answer in self.answer_many([request], now_ms=now_ms)]
 
-    def observe(self, answers: Sequence[Answered]) -> list[Prediction]:
-        """Return nothing: rankings have no shadows, and no label to be logged for."""
-        del answers
-        return []
+    def records(self, answers: Sequence[Answered]) -> Iterable[tuple[str, bytes, bytes]]:
+        """Return what is to be logged of answers that are out: topic, key and value of each record."""
+        return self._log.records(answers)
 
     async def close(self) -> None:
         """Do nothing: a graph asks no servers."""
@@ -134,10 +138,11 @@ class GraphAnswers:
         reading = self._reads.of(requests, until_ms)
         models = {each.model.name: each.executor for each in self._served}
         matrices = dict(self._matrices.in_force)
-        run = self._executor.run(
-            [_ask(request) for request in requests], World(reading.fetch, models, matrices, until_ms)
-        )
+        recall = CandidateRecall(self._graph, self._personal, requests, models, self._store, until_ms)
+        world = World(reading.fetch, models, matrices, until_ms, recall.recall)
+        run = self._executor.run([_ask(request) for request in requests], world)
         self._note(run)
+        turn = GraphTurn(requests, run, reading, recall, {each.model.name: each.release for each in self._served})
         common = ScoreReply(
             request_id="",
             status=Status.OK,
@@ -145,15 +150,16 @@ class GraphAnswers:
             features_as_of=reading.as_of_ms,
             views=list(reading.views),
         )
-        answers = []
-        for request, ranked, absent in zip(requests, run.answers, reading.absent, strict=True):
+        answers: list[Answered] = []
+        for number, (request, ranked) in enumerate(zip(requests, run.answers, strict=True)):
             timings = Timings(
                 queue_ms=float(now_ms - request.appended_ms),
                 read_ms=round(reading.took_ms, 3),
                 assemble_ms=round(monotonic_ms() - started_ms - run.took_ms, 3),
                 predict_ms=round(run.took_ms - reading.took_ms, 3),
             )
-            answers.append(Answered(request, _reply(common, request, ranked, absent=absent, timings=timings)))
+            reply = _reply(common, request, ranked, absent=reading.absent[number], timings=timings)
+            answers.append(RankedAnswer(request, reply, index=number, ranking=turn))
         return answers
 
     def _note(self, run: GraphRun) -> None:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import aiohttp
 
+from agents.ask_grpc import SCHEMES, ErrorAnswer, GrpcCalls
 from agents.metrics import Metrics
 from definitions.errors import HeadraceError
 from online_models.circuit import Circuit
 from online_models.errors import AnswerUnreadable
 from online_models.learners import Remote
-from online_models.turns import Call, Turn
+from online_models.turns import Call
 from streams.request_reply import TIMEOUT_MS
 
 MOST_UNDER_WAY = 16
@@ -50,6 +52,18 @@ class _Line:
     under_way: int = 0
 
 
+class Asking(Protocol):
+    """Who asks, and takes what comes of it: a turn."""
+
+    def give(self, call: Call, scores: Sequence[float]) -> None:
+        """Take the scores of a call, one per vector."""
+        ...
+
+    def fail(self, call: Call, *, why: str, message: str) -> None:
+        """Take that a call gave no scores."""
+        ...
+
+
 class RemoteAsker:
     """Asks the servers of one model's remote learners.
 
@@ -65,8 +79,9 @@ class RemoteAsker:
         self._clock = clock
         self._lines: dict[str, _Line] = {}
         self._session: aiohttp.ClientSession | None = None
+        self._grpc = GrpcCalls()
 
-    async def ask(self, turn: Turn, calls: Sequence[Call], *, left_ms: float) -> None:
+    async def ask(self, turn: Asking, calls: Sequence[Call], *, left_ms: float) -> None:
         """Ask for all calls at once and give the turn what comes of each. Never raises for what a server does.
 
         Args:
@@ -82,8 +97,9 @@ class RemoteAsker:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+        await self._grpc.close()
 
-    async def _ask(self, turn: Turn, call: Call, within_ms: float) -> None:
+    async def _ask(self, turn: Asking, call: Call, within_ms: float) -> None:
         learner = call.remote.name
         started_ms = self._clock()
         try:
@@ -141,6 +157,12 @@ class RemoteAsker:
             RemoteFailed: the answer is an error.
         """
         remote, rows = call.remote, len(call.places)
+        if remote.url.startswith(SCHEMES):
+            try:
+                answer = await self._grpc.ask(remote, remote.request(call.vectors), wait_ms)
+            except ErrorAnswer as error:
+                raise _failed(remote, "error answer", f"scores, got {error!s:.200}") from error
+            return remote.scores(answer, expected=rows)
         headers = {"Content-Type": "application/json", TIMEOUT_MS: str(int(wait_ms))}
         limit = _ANSWER_BYTES + rows * _ANSWER_BYTES_A_ROW
         async with (

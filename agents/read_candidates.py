@@ -13,7 +13,7 @@ from agents.serve_model import monotonic_ms
 from definitions.declared import GraphDefinition, ViewDefinition
 from online_models.graphs import Features, Read
 from online_models.graphs.columns import Rows
-from streams.candidates import CandidateReader
+from streams.candidates import CandidateReader, FoundCandidates
 from streams.lookups import earlier
 from streams.reading import Served
 from streams.request_reply import Request
@@ -63,6 +63,7 @@ class Reading:
         self.absent: list[list[str]] = [[] for _ in requests]
         """Per request, the views that know nothing of its own entities."""
         self._as_of_ms: list[int | None] = []
+        self._fetched: list[tuple[Sequence[Rows], FoundCandidates]] = []
         self._reads = reads
         self._requests = requests
         self._until_ms = until_ms
@@ -98,6 +99,7 @@ class Reading:
         if found is None:
             self.took_ms += monotonic_ms() - begun_ms
             return None
+        self._fetched.append((wanted, found))
         self.views.update(dict.fromkeys(view.key for view in found.views))
         self._as_of_ms += [each[0].as_of_ms for each in (found.requests, found.candidates) if each]
         for number, served in enumerate(found.requests):
@@ -105,6 +107,21 @@ class Reading:
         features = Features(self._read(views, found.candidates, True), self._read(views, found.requests, False))
         self.took_ms += monotonic_ms() - begun_ms
         return features
+
+    def of_request(self, number: int) -> list[Served]:
+        """Return what was read of a request's own entities."""
+        return [found.requests[number] for _, found in self._fetched if found.requests]
+
+    def of_candidates(self, number: int, places: Sequence[int]) -> dict[int, list[Served]]:
+        """Return what was read of some of a request's candidates, by their places in it."""
+        read: dict[int, list[Served]] = {place: [] for place in places}
+        for wanted, found in self._fetched:
+            if found.candidates:
+                start = sum(map(len, wanted[:number]))
+                for row, place in enumerate(wanted[number].tolist(), start):
+                    if place in read:
+                        read[place].append(found.candidates[row])
+        return read
 
     def _read(self, views: Sequence[str], served: Sequence[Served], of_candidates: bool) -> Mapping[str, Read]:  # noqa: FBT001
         graph = self._reads.graph

@@ -4,21 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from agents.personal_cells import POPULATION, PersonalCodec, fold, named
 from definitions.declared import LearnerDefinition, ModelDefinition
+from definitions.encoder import Vector
 from definitions.values import Value
 from online_models.learners.restoring import ONLINE, LineUp
 from online_models.personal import Evidence, PersonalModel, Population, Recalled
 from online_models.personal.exploring import draw
-from online_models.turns import Turn
 from streams.messages import Personal
-from streams.request_reply import Request
 from streams.store import Cell
 
 Cells = Mapping[tuple[str, str], Mapping[str, Cell]]
 """(fold, cell) to what the store holds there, by partition field."""
 _DIGITS = 12
+
+
+class Asking(Protocol):
+    """What asks: a request, or a candidate of one."""
+
+    @property
+    def request_id(self) -> str:
+        """Its position, and of a candidate its id behind it: what is drawn for it is a function of that."""
+        ...
+
+    @property
+    def entities(self) -> Mapping[str, str | int | None]:
+        """Those that it names."""
+        ...
+
+    @property
+    def inputs(self) -> Mapping[str, Value]:
+        """The values that it carries."""
+        ...
+
+
+class Vectors(Protocol):
+    """The vectors that are to be scored, and by whom: a turn."""
+
+    @property
+    def vectors(self) -> Sequence[Vector]:
+        """One per request."""
+        ...
+
+    @property
+    def refused(self) -> Mapping[int, str]:
+        """The places of those that no learner may see."""
+        ...
+
+    @property
+    def line_up(self) -> LineUp:
+        """The learners in force."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +105,14 @@ class PersonalReader:
             )
         )
 
-    def entities(self, request: Request) -> dict[str, str | int]:
+    def entities(self, request: Asking) -> dict[str, str | int]:
         """Return what a request's entities are known by: what its prediction says of them."""
         if not self._named_by:
             return {}
         values: Mapping[str, Value] = {**request.inputs, **request.entities}
         return {name: value for name in self._named_by if isinstance(value := values.get(name), str | int)}
 
-    def cells(self, requests: Sequence[Request]) -> list[tuple[str, str]]:
+    def cells(self, requests: Sequence[Asking]) -> list[tuple[str, str]]:
         """Return the cells to be read, (fold, cell) each, every one once."""
         if not self._parts:
             return []
@@ -88,8 +126,8 @@ class PersonalReader:
 
     def recall(
         self,
-        requests: Sequence[Request],
-        turn: Turn,
+        requests: Sequence[Asking],
+        turn: Vectors,
         cells: Cells | None,
     ) -> dict[str, list[Remembered | None]]:
         """Return what each learner knows, request by request; None of a vector that no learner may see.
@@ -106,7 +144,7 @@ class PersonalReader:
             if part.definition.name in turn.line_up
         }
 
-    def _recall(self, part: _Part, requests: Sequence[Request], turn: Turn, cells: Cells) -> list[Remembered | None]:
+    def _recall(self, part: _Part, requests: Sequence[Asking], turn: Vectors, cells: Cells) -> list[Remembered | None]:
         field, population = self._population(part, cells)
         digest = _digest(turn.line_up, part) if population.base else population.digest
         found: list[Remembered | None] = []

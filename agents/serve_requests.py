@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from agents.answer import ModelAnswers
@@ -137,7 +137,10 @@ class RequestServer:
             started_ms = monotonic_ms()
             answers = endpoint.answers.answer_many(taken.batch, now_ms=now_ms)
             self._reply_all(endpoint, answers)
-            self._log(endpoint, endpoint.answers.observe(answers))
+            if isinstance(endpoint.answers, GraphAnswers):
+                self._log_rankings(endpoint, endpoint.answers.records(answers))
+            else:
+                self._log(endpoint, endpoint.answers.observe(answers))
             endpoint.service.note(len(taken.batch), monotonic_ms() - started_ms)
 
     def _overloaded(self, endpoint: Endpoint, requests: Sequence[Request]) -> None:
@@ -180,6 +183,15 @@ class RequestServer:
             self._unhurried.send(endpoint.outcomes, encode(prediction), key=key)
         if predictions:
             self._context.metrics.count("predictions_logged_total", len(predictions), model=endpoint.name)
+
+    def _log_rankings(self, endpoint: Endpoint, records: Iterable[tuple[str, bytes, bytes]]) -> None:
+        """Log by what answers were ranked. What cannot be put into words costs nobody an answer: they are out."""
+        try:
+            for topic, key, value in records:
+                self._unhurried.send(topic, value, key=key)
+                self._context.metrics.count("predictions_logged_total", model=endpoint.name)
+        except Exception:
+            logger.exception("a ranking was not logged: %s", endpoint.name)
 
 
 def by_budget(requests: list[Request], now_ms: int) -> list[list[Request]]:

@@ -28,8 +28,8 @@ class Trained:
 def bring(learner: LearnerDefinition, encoder: Encoder, training: TrainingSet) -> Trained:
     """Return a learner's artefact, and what its scores are worth on the training set, of which it has learned nothing.
 
-    An ensemble is not measured: its members have learned these very rows. Nor is a model on a server: training asks
-    none.
+    An ensemble is not measured: its members have learned these very rows. Nor is a model on a server, which is asked
+    about a sample alone, for the baseline.
 
     Raises:
         TrainingRefused: its file cannot be read.

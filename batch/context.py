@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from batch.history import History
+from definitions.encoder import Vector
+from online_models.learners import Remote
 from streams.artefacts import ArtefactStore
 from streams.codecs import Schemas
 from streams.store import OnlineStore
@@ -18,6 +20,16 @@ def tell_nobody(stage: str, done: int, total: int) -> None:
     """Tell nobody."""
 
 
+AskServers = Callable[[Mapping[str, Remote], Sequence[Vector]], Mapping[str, Sequence[float]]]
+"""Asks learners on servers for the scores of vectors. Who does not give all of them is left out."""
+
+
+def ask_nobody(remotes: Mapping[str, Remote], vectors: Sequence[Vector]) -> Mapping[str, Sequence[float]]:
+    """Ask no server."""
+    del remotes, vectors
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class JobContext:
     """The world as a job sees it. Made by the front door."""
@@ -28,3 +40,4 @@ class JobContext:
     artefacts: ArtefactStore
     schemas: Schemas | None = None
     """The schema registry, None where none is named: then every event is JSON."""
+    ask_servers: AskServers = ask_nobody

@@ -15,9 +15,10 @@ from zlib import crc32
 import msgspec
 
 from batch.history import History
-from definitions.declared import ModelDefinition
+from definitions.declared import GraphDefinition, ModelDefinition
 from definitions.values import Value
 from streams import topics
+from streams.candidates import CandidateAsked, candidate_of
 from streams.messages import Outcome, Prediction
 from streams.records import Partition, RecordBatch
 from streams.request_reply import Request
@@ -66,13 +67,27 @@ class PredictionReader:
         namespace: of its topics.
         history: the log.
         sample: the share of predictions to read, between 0 and 1; which ones is the same in every run.
+        graphs: those that may have asked the model about candidates.
     """
 
-    def __init__(self, model: ModelDefinition, namespace: str, history: History, *, sample: float = 1.0) -> None:
+    def __init__(
+        self,
+        model: ModelDefinition,
+        namespace: str,
+        history: History,
+        *,
+        sample: float = 1.0,
+        graphs: Sequence[GraphDefinition] = (),
+    ) -> None:
         self._history = history
         self._sample = sample
         self._outcomes = topics.outcomes(namespace, model)
-        self._requests = RequestReader(model, reply_prefix=topics.replies(namespace))
+        self._graphs = {topics.requests(namespace, graph): graph for graph in graphs}
+        asked: tuple[ModelDefinition | GraphDefinition, ...] = (model, *graphs)
+        self._requests = {
+            topics.requests(namespace, each): RequestReader(each, reply_prefix=topics.replies(namespace))
+            for each in asked
+        }
 
     def spans(self, after: Spans | None = None) -> Spans:
         """Return all of the model's outcomes as they are now, or what came behind the ends of ``after``."""
@@ -90,7 +105,7 @@ class PredictionReader:
         while found := [prediction for _, prediction in islice(merged, _JOINED_TOGETHER)]:
             requests = self._read_requests([each.request_id for each in found])
             for each in found:
-                yield _probe(each, requests.get(each.request_id))
+                yield self._probe(each, requests.get(_asked_at(each.request_id)))
 
     def _predictions(self, partition: Partition, span: tuple[int, int]) -> Iterator[tuple[int, Prediction]]:
         for batch in self._history.read(partition, *span):
@@ -106,13 +121,13 @@ class PredictionReader:
     def _read_requests(self, request_ids: Iterable[str]) -> dict[str, Request]:
         places: dict[tuple[str, int], list[int]] = {}
         for request_id in request_ids:
-            topic, _, place = request_id.rpartition("/")
+            topic, _, place = _asked_at(request_id).rpartition("/")
             number, _, offset = place.partition("@")
             places.setdefault((topic, int(number)), []).append(int(offset))
         found: dict[str, Request] = {}
         for (topic, index), offsets in places.items():
             partition = next((each for each in self._history.partitions(topic) if each.index == index), None)
-            if partition is not None:
+            if partition is not None and topic in self._requests:
                 found.update(self._requests_at(partition, sorted(offsets)))
         return found
 
@@ -122,12 +137,36 @@ class PredictionReader:
             for batch in self._batches(partition, max(first, oldest), min(end, newest)):
                 for record in batch.records:
                     if record.offset() in wanted:
-                        request = self._requests.read(record, partition, taken_ms=0)
+                        request = self._requests[partition.topic].read(record, partition, taken_ms=0)
                         if isinstance(request, Request):
                             yield request.request_id, request
 
+    def _probe(self, prediction: Prediction, request: Request | None) -> Probe | Unread:
+        asked: Request | CandidateAsked | None = request
+        place = prediction.request_id.partition("#")[2]
+        graph = self._graphs.get(prediction.request_id.rpartition("/")[0])
+        if place and request is not None:
+            asked = None if graph is None else candidate_of(graph, request, int(place))
+        if asked is None or asked.label_key != prediction.label_key:
+            return Unread(prediction.request_id)
+        return Probe(
+            request_id=prediction.request_id,
+            at_ms=prediction.at_ms,
+            release=prediction.release,
+            entities=asked.entities,
+            inputs=asked.inputs,
+            vector=prediction.vector,
+            positions=prediction.positions,
+            ages_ms=prediction.ages_ms,
+        )
+
     def _batches(self, partition: Partition, first: int, end: int) -> Iterator[RecordBatch]:
         return self._history.read(partition, first, end) if first < end else iter(())
+
+
+def _asked_at(request_id: str) -> str:
+    """Return the position of the request: a candidate's prediction has its place in the request behind it."""
+    return request_id.partition("#")[0]
 
 
 def _decoded(value: bytes) -> Outcome | None:
@@ -147,18 +186,3 @@ def _ranges(offsets: Sequence[int]) -> Iterator[tuple[int, int]]:
             first = offset
         last = offset
     yield first, last + 1
-
-
-def _probe(prediction: Prediction, request: Request | None) -> Probe | Unread:
-    if request is None or request.label_key != prediction.label_key:
-        return Unread(prediction.request_id)
-    return Probe(
-        request_id=prediction.request_id,
-        at_ms=prediction.at_ms,
-        release=prediction.release,
-        entities=request.entities,
-        inputs=request.inputs,
-        vector=prediction.vector,
-        positions=prediction.positions,
-        ages_ms=prediction.ages_ms,
-    )

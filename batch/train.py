@@ -72,9 +72,7 @@ def train(
         else:
             trained[name] = bring(learner, encoder, training)
     tell("release", 0, 1)
-    release = write_release(
-        model, training, encoder=encoder, trained=trained, artefacts=context.artefacts, now_ms=now_ms
-    )
+    release = write_release(model, training, encoder=encoder, trained=trained, context=context, now_ms=now_ms)
     for name, start in started.items():
         _point(model, name, start, context)
     tell("release", 1, 1)

@@ -1,7 +1,7 @@
 """The identity of graphs: a hash of what decides their answers.
 
 It covers the candidates, every column with the expressions, views, models and matrices behind it, and the stages;
-owner, text, timeout and the way of evaluation are outside, because they decide no answer.
+owner, text, timeout, the way of evaluation and what is logged are outside, because they decide no answer.
 """
 
 from __future__ import annotations

@@ -29,6 +29,10 @@ from definitions.times import AskedAtTerm
 from definitions.values import parse_span, shown
 
 EVALUATIONS = ("lazy", "eager")
+LOGGED = 10
+"""How many places are logged where the author says nothing: a screen of them."""
+MOST_LOGGED = 100
+"""A record of so many places, of thirty values each, has some 100 KiB."""
 
 _PARTS = ("candidates", "answer")
 _OWN_NAMES = frozenset({"definition"})
@@ -40,6 +44,7 @@ class GraphOptions(TypedDict, total=False):
     owner: str
     timeout: str
     evaluation: str
+    logged: int
 
 
 class GraphKeywords(GraphOptions):
@@ -54,8 +59,9 @@ class Graph:
     Class keywords: ``version``; ``owner``; ``timeout``, the budget of a request that names none (default 1s);
     ``evaluation``: ``lazy`` (the default) reads at each stage what those that are left need, in one round trip to the
     store a stage; ``eager`` reads everything of all candidates in a single one, which is quicker for a few dozen. Both
-    give the same answer to the bit. The docstring is the description. Attributes: ``candidates``; ``answer``, the
-    candidates behind their stages; and under names of the author's choice what stages share: it is worked out once.
+    give the same answer to the bit. ``logged``: how many of the first places of an answer are logged with all that they
+    were ranked by (default 10, at most 100). The docstring is the description. Attributes: ``candidates``; ``answer``,
+    the candidates behind their stages; and under names of the author's choice what stages share: it is worked out once.
 
     Example:
         >>> class Ranking(Graph, version=1):  # doctest: +SKIP
@@ -104,6 +110,7 @@ class Graph:
             owner=declaring.text(keywords.get("owner", ""), "owner"),
             description=inspect.cleandoc(vars(cls).get("__doc__") or ""),
             timeout_ms=parse_span(keywords.get("timeout", DEFAULT_TIMEOUT), where=declaring.where),
+            logged=_logged(declaring, keywords.get("logged", LOGGED)),
             eager=_evaluation(declaring, keywords.get("evaluation", "lazy")) == "eager",
             pinned=tuple(dict.fromkeys(name for each in gathered.models.values() for name in each.pinned)),
             reads=frozenset(gathered.features),
@@ -144,6 +151,12 @@ def _evaluation(declaring: Declaring, given: object) -> str:
     if given not in EVALUATIONS:
         raise declaring.refusal(f"evaluation= to be {' or '.join(EVALUATIONS)}", shown(given))
     return str(given)
+
+
+def _logged(declaring: Declaring, given: object) -> int:
+    if type(given) is not int or not 0 <= given <= MOST_LOGGED:
+        raise declaring.refusal(f"logged= to be a number from 0 to {MOST_LOGGED}", shown(given))
+    return given
 
 
 def _check_entities(declaring: Declaring, graph: GraphDefinition, given: Candidates) -> None:

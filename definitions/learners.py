@@ -42,6 +42,7 @@ MEAN, LOGIT = "mean", "logit"
 DEFAULT_PATIENCE = "100ms"
 
 _URL = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
+_GRPC_URL = re.compile(r"grpcs?://[^\s/?#@]+:\d+/?")
 
 
 class Learner:
@@ -190,16 +191,19 @@ def open_inference(  # noqa: PLR0913  # one keyword for each thing that the prot
     output: str = "",
     timeout: str = DEFAULT_PATIENCE,
 ) -> Learner:
-    """Score with a model on a server that speaks the Open Inference Protocol v2 over HTTP (KServe, Triton, MLServer).
+    """Score with a model on a server that speaks the Open Inference Protocol v2 (KServe, Triton, MLServer).
 
-    ``url`` is the server's root. ``on="matrix"``: one FP32 tensor called ``input``, the encoder's columns;
-    ``on="columns"``: a tensor per input of the model, numbers as FP32 and categories as BYTES. JSON has no NaN: a value
-    that is missing goes as the number ``missing``, a category as "". ``output`` names the tensor of scores where there
-    are several. Waits ``timeout`` at most, less where the request has less left.
+    ``url`` is the server's root: ``http://host:port``, or where it is to be asked by gRPC ``grpc://host:port``, with
+    TLS ``grpcs://`` (the extra ``headrace[grpc]``). ``on="matrix"``: one FP32 tensor called ``input``, the encoder's
+    columns; ``on="columns"``: a tensor per input of the model, numbers as FP32 and categories as BYTES. A value that is
+    missing goes as the number ``missing``, because JSON has no NaN, a category as "". ``output`` names the tensor of
+    scores where there are several. Waits ``timeout`` at most, less where the request has less left.
     """
     declaring = _declaring()
     more = {"input": declaring.text(input, "input"), "output": declaring.text(output, "output")}
     parameters = {**_remote(declaring, model, version, missing, on), **more}
+    if isinstance(url, str) and url.startswith("grpc"):
+        return _placed(declaring, OPEN_INFERENCE, url, parameters, timeout, _GRPC_URL, "grpc://host:port")
     return _placed(declaring, OPEN_INFERENCE, url, parameters, timeout)
 
 
@@ -256,9 +260,17 @@ def _remote(declaring: Declaring, model: str, version: str, missing: float, on: 
     }
 
 
-def _placed(declaring: Declaring, kind: str, url: str, parameters: Mapping[str, Scalar], timeout: str) -> Learner:
-    if not isinstance(url, str) or _URL.fullmatch(url) is None:
-        raise declaring.refusal("the URL of a server", shown(url), 'write "http://host:port"')
+def _placed(  # noqa: PLR0913, PLR0917  # the parts of one declaration
+    declaring: Declaring,
+    kind: str,
+    url: str,
+    parameters: Mapping[str, Scalar],
+    timeout: str,
+    form: re.Pattern[str] = _URL,
+    example: str = "http://host:port",
+) -> Learner:
+    if not isinstance(url, str) or form.fullmatch(url) is None:
+        raise declaring.refusal("the URL of a server", shown(url), f'write "{example}"')
     patience_ms = parse_span(timeout, where=declaring.where)
     return Learner(LearnerDefinition("", kind, parameters=parameters, place=url.rstrip("/"), patience_ms=patience_ms))
 

@@ -29,6 +29,8 @@ class CandidateValues:
     """Each once."""
     inputs: Mapping[str, Sequence[Value]] = field(default_factory=dict)
     """Each input of the candidates, one value per candidate."""
+    label_keys: Sequence[str | int | None] = ()
+    """What the label of each will come with; empty where that is of no use."""
 
 
 class InputCheck:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from headrace.budget import Budget
 from streams.costs import ModelCost, SourceCost, ViewCost
+from streams.costs.rankings import GraphCost
+from streams.topics import REQUEST_MAX_BYTES
 
 NARROW_MS = 60_000
 """A declared disorder below this may be less than copiers of different partitions are apart, one of them restarted."""
@@ -17,9 +19,9 @@ class OverBudget:
     """One thing that costs more than it may."""
 
     what: str
-    """``view origin_traffic`` or ``model late.v1``."""
+    """``view origin_traffic``, ``model late.v1`` or ``graph ranking.v1``."""
     measure: str
-    """Which entry of the budget."""
+    """Which entry of the budget; ``reply_bytes`` has a limit that no budget moves."""
     cost: float
     allowed: float
     mend: str
@@ -31,9 +33,12 @@ class OverBudget:
         return f"over budget: {self.what}: expected {expected}, got {self.cost:.4g}; {self.mend}"
 
 
-def over_budget(views: Sequence[ViewCost], models: Sequence[ModelCost], budget: Budget) -> Sequence[OverBudget]:
+def over_budget(
+    views: Sequence[ViewCost], models: Sequence[ModelCost], budget: Budget, graphs: Sequence[GraphCost] = ()
+) -> Sequence[OverBudget]:
     """Return all that is over budget, views first."""
-    return [*_views(views, budget), *_models(models, {each.view: each for each in views}, budget)]
+    by_name = {each.view: each for each in views}
+    return [*_views(views, budget), *_models(models, by_name, budget), *_graphs(graphs, budget)]
 
 
 def _views(views: Sequence[ViewCost], budget: Budget) -> Iterator[OverBudget]:
@@ -43,9 +48,10 @@ def _views(views: Sequence[ViewCost], budget: Budget) -> Iterator[OverBudget]:
             "hot_entity_bytes": view.hot.redis_bytes,
             "read_ms": view.hot.read_ms,
         }
-        for measure, allowed in asdict(budget).items():
-            if costs[measure] > allowed:
-                yield OverBudget(f"view {view.view}", measure, costs[measure], allowed, _mend(view))
+        for measure, cost in costs.items():
+            allowed = getattr(budget, measure)
+            if cost > allowed:
+                yield OverBudget(f"view {view.view}", measure, cost, allowed, _mend(view))
 
 
 def _models(models: Sequence[ModelCost], views: Mapping[str, ViewCost], budget: Budget) -> Iterator[OverBudget]:
@@ -55,6 +61,30 @@ def _models(models: Sequence[ModelCost], views: Mapping[str, ViewCost], budget: 
             dearest = max(read, key=lambda each: each.hot.read_ms)
             mend = f"read fewer views; the dearest is {dearest.view}: {_mend(dearest)}"
             yield OverBudget(f"model {model.model}", "read_ms", model.hot_ms, budget.read_ms, mend)
+
+
+def _graphs(graphs: Sequence[GraphCost], budget: Budget) -> Iterator[OverBudget]:
+    for graph in graphs:
+        if graph.cells > budget.graph_cells:
+            dearest = max(graph.stages, key=lambda each: each.cells)
+            mend = (
+                f"the dearest stage is {dearest.stage}, where {dearest.candidates} candidates read "
+                f"{', '.join(dearest.views)}: narrow them by a .top(…) before it, of what the request or a matrix says"
+            )
+            yield OverBudget(f"graph {graph.graph}", "graph_cells", graph.cells, budget.graph_cells, mend)
+        if graph.reply_bytes > REQUEST_MAX_BYTES:
+            mend = f"end with a .top(…): the log takes no answer of {graph.answered} candidates"
+            yield OverBudget(f"graph {graph.graph}", "reply_bytes", graph.reply_bytes, REQUEST_MAX_BYTES, mend)
+
+
+def long_requests(graphs: Sequence[GraphCost]) -> Sequence[str]:
+    """Return a line for each graph whose longest requests are likely to be refused as too large."""
+    return [
+        f"note: graph {each.graph}: a request with as many candidates as it takes, ids and texts of 16 characters, is "
+        f"{each.request_bytes} bytes long; more than {REQUEST_MAX_BYTES} are refused as too_large"
+        for each in graphs
+        if each.request_bytes > REQUEST_MAX_BYTES
+    ]
 
 
 def _mend(view: ViewCost) -> str:

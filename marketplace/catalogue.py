@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from definitions.declared import AppDefinition, Feature, ModelDefinition, ViewDefinition
+from definitions.declared import AppDefinition, Feature, GraphDefinition, ModelDefinition, ViewDefinition
 from definitions.expressions import names_of
 from marketplace.recipes import recipe
 
@@ -59,7 +59,7 @@ class Entry:
     version: int
     tags: tuple[str, ...]
     models: tuple[str, ...]
-    """The models that read it: in the vector, in an expression, in a lookup."""
+    """The models that read it, in the vector, in an expression, in a lookup; and the graphs, in a stage."""
     served: Served | None
     """What was measured from scoring traffic, None where there was none."""
     unit: str = ""
@@ -114,11 +114,14 @@ def entries(app: AppDefinition, served: Mapping[str, Served]) -> tuple[Entry, ..
         app: what is declared.
         served: what was measured, by ``view.feature``; see `marketplace.measured`.
     """
-    return tuple(_entry(view, feature, app.models, served) for view in app.views for feature in view.features)
+    return tuple(_entry(view, feature, app.answering, served) for view in app.views for feature in view.features)
 
 
 def _entry(
-    view: ViewDefinition, feature: Feature, models: Sequence[ModelDefinition], served: Mapping[str, Served]
+    view: ViewDefinition,
+    feature: Feature,
+    readers: Sequence[ModelDefinition | GraphDefinition],
+    served: Mapping[str, Served],
 ) -> Entry:
     name = f"{view.name}.{feature.name}"
     return Entry(
@@ -130,7 +133,7 @@ def _entry(
         recipe=recipe(view, feature),
         version=view.version,
         tags=view.tags,
-        models=tuple(model.key for model in models if name in model.reads),
+        models=tuple(each.key for each in readers if name in each.reads),
         served=served.get(name),
         unit=feature.unit,
         length=feature.length,

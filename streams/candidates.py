@@ -6,14 +6,45 @@ asked for in one round trip. Features that the graph does not read are hardly fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from definitions.declared import GraphDefinition, ViewDefinition
 from definitions.expressions import names_of
+from definitions.values import Value
 from streams.reading import Asked, FeatureQuestion, FeatureReader, Served
+from streams.request_reply import Request
 from streams.store import Answer, Question
 from streams.versions import ViewsInForce
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateAsked:
+    """One candidate of a request, as if it were asked about alone."""
+
+    request_id: str
+    """The request's, with ``#`` and the candidate's place in it behind."""
+    entities: Mapping[str, str | int | None]
+    inputs: Mapping[str, Value]
+    label_key: str | None = None
+
+
+def candidate_of(graph: GraphDefinition, request: Request, place: int) -> CandidateAsked:
+    """Return the candidate at a place of a request, with what the request says of all of them.
+
+    Raises:
+        IndexError: the request has no such place.
+    """
+    given = request.candidates
+    assert given is not None  # noqa: S101  # a graph's requests bring candidates
+    name, own = given.ids[place], {each: values[place] for each, values in given.inputs.items()}
+    key = given.label_keys[place] if given.label_keys else None
+    return CandidateAsked(
+        request_id=f"{request.request_id}#{place}",
+        entities={**request.entities, graph.candidates.entity.name: name},
+        inputs={**request.inputs, **own},
+        label_key=None if key is None else str(key),
+    )
 
 
 @dataclass(frozen=True, slots=True)

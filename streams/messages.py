@@ -25,7 +25,7 @@ class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     at: int | str | None = None
     """The event time asked about: epoch ms or RFC 3339; None means the request's LogAppendTime."""
     candidates: Sequence[str | int | Mapping[str, Any]] | msgspec.UnsetType = msgspec.UNSET
-    """What a graph is to rank: ids, or objects of ``id`` and ``inputs``. Left out where a model is asked."""
+    """What a graph is to rank: ids, or objects of ``id``, ``inputs``, ``label_key``. Left out where it is a model."""
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +100,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag="prediction", ta
     """The record of one scoring, in the model's outcomes topic, keyed by the label key."""
 
     request_id: str
+    """Where a graph asked the model, with ``#`` and the candidate's place in the request behind it."""
     model: str
     release: str
     label_key: str | None

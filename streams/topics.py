@@ -9,6 +9,7 @@ topic (after the namespace)     key                    partitions  cleanup  writ
 ``<model>.v<n>.outcomes.dlq``   as the source          default     delete   learning              people
 ``<model>.v<n>.examples``       label key              1           delete   learning              learning
 ``<model>.v<n>.examples.dlq``   as the example         1           delete   learning              people
+``<graph>.v<n>.rankings``       request id             default     delete   scoring               people
 ``ticks``                       model                  1           delete   monitoring            monitoring
 ``alerts``                      fingerprint            1           compact  monitoring            people
 ``deployments``                 model                  1           delete   batch, deploy         every role
@@ -70,6 +71,11 @@ def replies(namespace: str) -> str:
 def outcomes(namespace: str, model: ModelDefinition) -> str:
     """Return the topic where a model's predictions and labels meet."""
     return f"{namespace}.{model.key}.outcomes"
+
+
+def rankings(namespace: str, graph: GraphDefinition) -> str:
+    """Return the topic of what a graph answered, and by what."""
+    return f"{namespace}.{graph.key}.rankings"
 
 
 def dead_outcomes(outcomes_topic: str) -> str:
@@ -149,6 +155,7 @@ def declared(app: AppDefinition, namespace: str, partitions: int = DEFAULT_PARTI
             TopicConfig(examples(namespace, model), partitions=1),
             TopicConfig(dead_examples(namespace, model), partitions=1),
         ]
+    configs += [TopicConfig(rankings(namespace, graph), partitions) for graph in app.graphs if graph.logged]
     configs += [
         TopicConfig(replies(namespace), partitions=REPLY_PARTITIONS, config={"retention.ms": "3600000"}),
         TopicConfig(ticks(namespace), partitions=1),

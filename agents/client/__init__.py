@@ -63,7 +63,7 @@ class ScoreQuestion(TypedDict, total=False):
     traceparent: str | None
     """The trace that the request belongs to, as W3C Trace Context writes it; left out if it is not well formed."""
     candidates: Sequence[str | int | Mapping[str, Any]] | None
-    """What a graph is to rank: ids, or objects of an ``id`` and ``inputs`` of its own; each id once."""
+    """What a graph is to rank: ids, or objects of an ``id``, ``inputs`` of its own, ``label_key``; each id once."""
 
 
 class ScoringClient:

@@ -85,7 +85,11 @@ class AppDefinition:
         Raises:
             NotDeclared: there is neither.
         """
-        return next((each for each in self.graphs if each.name == name), None) or self.model(name)
+        kind = "model or graph" if self.graphs else "model"
+        for each in self.answering:
+            if each.name == name:
+                return each
+        raise not_declared(kind, f"app {self.name}", name, dict.fromkeys(each.name for each in self.answering))
 
 
 def _named(kind: str, app: AppDefinition, name: str, among: Sequence[_Named]) -> _Named:

@@ -100,6 +100,8 @@ class GraphDefinition:
     """Names of the views that are read in the version declared here, whichever version is in force."""
     reads: frozenset[str] = field(default_factory=frozenset)
     """Names of the features that some stage or model reads: ``view.feature``."""
+    logged: int = 0
+    """How many of the first places of an answer are logged with all that they were ranked by."""
     label: None = None
     """No label comes for a ranking as a whole."""
 
@@ -108,9 +110,20 @@ class GraphDefinition:
         """The graph version's name: ``ranking.v1``."""
         return f"{self.name}.v{self.version}"
 
+    @property
+    def entity_types(self) -> Mapping[str, ValueType]:
+        """The entities that a request has to give beside its candidates, each with the type of its name."""
+        own = self.candidates.entity.name
+        return {each.name: each.type for view in self.views for each in view.entity if each.name != own}
+
     def model(self, name: str) -> ModelDefinition:
         """Return the model called ``name``, one of those that the graph asks."""
         return next(each for each in self.models if each.name == name)
+
+    @property
+    def takes_label_keys(self) -> bool:
+        """Whether candidates may say what their labels will come with: a model of it learns from what is logged."""
+        return bool(self.logged) and any(each.label is not None for each in self.models)
 
     def is_of_candidates(self, view: ViewDefinition) -> bool:
         """Return whether a view is read for every candidate, not once for the request."""

@@ -18,6 +18,7 @@ from batch.train import TrainResult, train
 from definitions.declared import ModelDefinition, RouteDefinition
 from definitions.routes import misrouted
 from definitions.values import parse_span
+from headrace.ask_servers import ask_servers
 from headrace.command.bars import bars
 from headrace.command.deploy import read_deployed, shown_route
 from headrace.command.options import AsJson, settings_of
@@ -68,7 +69,7 @@ async def _train(context: typer.Context, name: str, file: Path, delay_ms: int) -
     async with open_session(settings, substrate) as session:
         model = session.app.model(name)
         history = KafkaHistory(substrate.kafka or "", settings.kafka_properties)
-        job = JobContext(session.namespace, history, session.store, session.artefacts, session.schemas)
+        job = JobContext(session.namespace, history, session.store, session.artefacts, session.schemas, ask_servers)
         asked = _questions_of(file, model)
         try:
             with bars() as tell:

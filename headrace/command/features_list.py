@@ -29,7 +29,7 @@ def list_command(  # noqa: PLR0913, PLR0917  # a command's options
     kind: Annotated[str, typer.Option("--type", help="int, float, bool, category, time or embedding.")] = "",
     entity: Annotated[str, typer.Option(help="The entity it describes, as in: origin, dest.")] = "",
     owner: Annotated[str, typer.Option(help="Who answers for it.")] = "",
-    model: Annotated[str, typer.Option(help="The model that reads it, as in late.v1.")] = "",
+    model: Annotated[str, typer.Option(help="The model or graph that reads it, as in late.v1.")] = "",
     min_missing: Annotated[float | None, typer.Option(min=0, max=1, help="Served missing at least this often.")] = None,
     min_reads: Annotated[float | None, typer.Option(min=0, help="Read at least this often, per minute.")] = None,
     *,

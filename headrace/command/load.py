@@ -14,17 +14,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from agents.client import ScoreQuestion, ScoringClient
 from agents.garbage import collect_after_batch, collected_between_batches
-from definitions.declared import Input, ModelDefinition
-from definitions.values import Value, ValueType
+from definitions.declared import GraphDefinition, ModelDefinition
+from definitions.values import Value
+from headrace.command.candidates import made_up_candidates
 from headrace.command.options import AsJson, settings_of
 from headrace.command.score import TIMEOUT_MS, Entities, Inputs, TimeoutMs, open_client, read_entities, read_inputs
+from headrace.command.values import random_input, random_value
 from headrace.command.voice import Voice
 from headrace.errors import UsageError
 from headrace.session import load_definitions
@@ -32,7 +34,6 @@ from headrace.settings import Settings
 from streams.messages import ScoreReply
 from streams.request_reply import Status
 
-_ENTITIES = 1_000
 _SCORED = frozenset({Status.OK, Status.DEGRADED})
 _SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
 
@@ -73,7 +74,7 @@ class LoadResult:
 
 def command(  # noqa: PLR0913, PLR0917  # a command's options
     context: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The model's or the graph's name.")],
     rate: Annotated[float, typer.Option(min=0.1, help="Requests per second.")] = 100.0,
     seconds: Annotated[float, typer.Option(min=0.1, help="For how long.")] = 10.0,
     requests: Annotated[
@@ -81,41 +82,50 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
     ] = None,
     entity: Entities = [],  # noqa: B006  # typer copies it
     input: Inputs = [],  # noqa: A002, B006  # the option's name
+    candidates: Annotated[
+        int | None,
+        typer.Option(min=0, help="Made up for each request to a graph; default: as many as it takes, at most 1,000."),
+    ] = None,
     timeout_ms: TimeoutMs = TIMEOUT_MS,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a model at a fixed rate, and tell how it answered.
+    """Ask a model or a graph at a fixed rate, and tell how it answered.
 
     The requests are real ones: they are logged as predictions, under label keys that begin with load-.
     """
     voice = Voice(as_json)
     settings = settings_of(context)
     app = load_definitions(settings)
-    definition = app.model(model)
+    definition = app.asked(model)
+    if candidates is not None and (requests is not None or not isinstance(definition, GraphDefinition)):
+        got = "--requests too" if requests is not None else f"a model, {model}"
+        raise UsageError(f"cannot make up candidates: expected --candidates with a graph alone, got {got}")
     if requests is None:
-        questions = made_up(definition, read_entities(definition, entity), read_inputs(definition, input))
+        given = read_entities(definition, entity), read_inputs(definition, input)
+        questions = made_up(definition, *given, candidates=candidates)
     else:
         questions = itertools.cycle(_read(requests))
     result = asyncio.run(_load(settings, app.name, model, (questions, rate, seconds, timeout_ms)))
-    percentiles = result.percentiles_ms()
     voice.say("  ".join(f"{status} {count}" for status, count in result.replies.items()))
-    voice.say("  ".join(f"{name} {value} ms" for name, value in percentiles.items()))
-    voice.answer(
-        {
-            "model": model,
-            "rate": rate,
-            "requests": result.replies.total(),
-            "per_s": round(result.replies.total() / result.took_s, 1),
-            "replies": {status: result.replies[status] for status in Status},
-            "reasons": dict(result.reasons),
-            "unanswered": result.unanswered,
-            "late_replies": result.late_replies,
-            "latency_ms": percentiles,
-            "scored_latency_ms": result.percentiles_ms(scored=True),
-            "behind_ms": round(result.behind_ms, 3),
-        }
-    )
+    voice.say("  ".join(f"{name} {value} ms" for name, value in result.percentiles_ms().items()))
+    voice.answer(_answer(model, rate, result))
+
+
+def _answer(model: str, rate: float, result: LoadResult) -> dict[str, Any]:
+    return {
+        "model": model,
+        "rate": rate,
+        "requests": result.replies.total(),
+        "per_s": round(result.replies.total() / result.took_s, 1),
+        "replies": {status: result.replies[status] for status in Status},
+        "reasons": dict(result.reasons),
+        "unanswered": result.unanswered,
+        "late_replies": result.late_replies,
+        "latency_ms": result.percentiles_ms(),
+        "scored_latency_ms": result.percentiles_ms(scored=True),
+        "behind_ms": round(result.behind_ms, 3),
+    }
 
 
 async def ask_at_rate(
@@ -163,35 +173,41 @@ async def ask_at_rate(
 
 
 def made_up(
-    model: ModelDefinition, entities: Mapping[str, str | int | None], inputs: Mapping[str, Value], *, seed: int = 1
+    model: ModelDefinition | GraphDefinition,
+    entities: Mapping[str, str | int | None],
+    inputs: Mapping[str, Value],
+    *,
+    candidates: int | None = None,
+    seed: int = 1,
 ) -> Iterator[ScoreQuestion]:
-    """Yield questions without end: what is given as it is, the rest at random from a thousand values of its type."""
+    """Return questions without end: what is given as it is, the rest at random from a thousand values of its type.
+
+    Args:
+        model: who is asked.
+        entities: those that are the same in all questions.
+        inputs: the same.
+        candidates: how many each question to a graph brings; None for as many as it takes, at most a thousand.
+        seed: of what is random.
+
+    Raises:
+        UsageError: more candidates than the graph takes.
+    """
     chance = random.Random(seed)  # noqa: S311  # load, not secrets
     types = model.entity_types
     wanted = {each.name: each for each in model.requests}
     run = uuid.uuid4().hex[:8]
-    for place in itertools.count():
-        values = {name: _random_value(chance, kind) for name, kind in types.items()}
-        yield ScoreQuestion(
+    lists = made_up_candidates(model, candidates, chance) if isinstance(model, GraphDefinition) else [None]
+
+    def one(place: int) -> ScoreQuestion:
+        values = {name: random_value(chance, kind) for name, kind in types.items()}
+        return ScoreQuestion(
             entities={name: value for name, value in values.items() if isinstance(value, str | int)} | dict(entities),
-            inputs={name: _random_input(chance, each) for name, each in wanted.items()} | dict(inputs),
+            inputs={name: random_input(chance, each) for name, each in wanted.items()} | dict(inputs),
             label_key=f"load-{run}-{place}",
+            candidates=lists[place % len(lists)],
         )
 
-
-def _random_input(chance: random.Random, wanted: Input) -> Value:
-    if wanted.type is ValueType.EMBEDDING:
-        return [chance.gauss() for _ in range(wanted.length or 0)]
-    return _random_value(chance, wanted.type)
-
-
-def _random_value(chance: random.Random, kind: ValueType) -> Value:
-    if kind is ValueType.BOOL:
-        return chance.random() < 0.5  # noqa: PLR2004  # a coin
-    number = chance.randrange(_ENTITIES)
-    if kind is ValueType.INT:
-        return number
-    return float(number) if kind is ValueType.FLOAT else f"load-{number}"
+    return map(one, itertools.count())
 
 
 def _read(file: Path) -> Sequence[ScoreQuestion]:

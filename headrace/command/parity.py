@@ -77,7 +77,8 @@ def command(
     with _world(settings) as world:
         chosen = chosen_model(world.app, model)
         try:
-            reader = PredictionReader(chosen, world.namespace, world.history, sample=share)
+            graphs = [graph for graph in world.app.graphs if chosen.key in {each.key for each in graph.models}]
+            reader = PredictionReader(chosen, world.namespace, world.history, sample=share, graphs=graphs)
             with _proof(chosen, world) as proof:
                 if follow:
                     with _telling(chosen, world.namespace, voice) as tell:

@@ -1,7 +1,7 @@
 """Graphs over the candidates of requests: what goes in, what comes out, and what the shell has to read in between.
 
 `executor.GraphExecutor` runs a declared graph. It is pure: features come by a function that it is given, time by a
-clock, models as executors, matrices as values.
+clock, models as executors, matrices as values, what personal models remember by another function.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from definitions.encoder import Vector
 from definitions.values import Value
 from online_models.executor import Executor, Failure, TrainedVersion
 from online_models.graphs.columns import Mask, Rows
@@ -54,6 +55,17 @@ Asked at most once a stage, and for no view twice.
 """
 
 
+Recall = Callable[[str, str, Sequence[Rows], Sequence[Vector]], Sequence[float] | None]
+"""What a personal learner adds for some candidates: model, learner, per request the places of the candidates, and their
+vectors, request by request. None where the store does not tell: nobody is remembered then.
+"""
+
+
+def nobody(model: str, learner: str, wanted: Sequence[Rows], vectors: Sequence[Vector]) -> None:
+    """Remember nobody: a `Recall` where no model has a personal learner."""
+    del model, learner, wanted, vectors
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """What a graph meets outside of itself."""
@@ -64,6 +76,7 @@ class World:
     matrices: Mapping[str, Matrix | None] = field(default_factory=dict)
     until_ms: float = np.inf
     """When the answers have to be there, by the executor's clock."""
+    recall: Recall = nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +103,26 @@ class Ranked:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What the first places of an answer were ranked by."""
+
+    names: Sequence[str]
+    """Features, inputs of candidates, columns; ``model:learner`` for the score that a learner gave."""
+    rows: Sequence[Sequence[Value]]
+    """A place's values, in the order of ``names``."""
+
+
+def learner_column(model: str, learner: str) -> str:
+    """Return the name under which the score that a learner gave is known."""
+    return f"{model}:{learner}"
+
+
+def _nothing_known(number: int) -> Known:
+    del number
+    return Known((), ())
+
+
+@dataclass(frozen=True, slots=True)
 class GraphRun:
     """A micro-batch that went through a graph."""
 
@@ -100,3 +133,5 @@ class GraphRun:
     reached: Mapping[str, int] = field(default_factory=dict)
     """Stage to how many candidates came to it, of all requests."""
     took_ms: float = 0.0
+    known: Callable[[int], Known] = field(default=_nothing_known, compare=False)
+    """What the first places of a request were ranked by, worked out when it is asked for: nobody waits for it."""

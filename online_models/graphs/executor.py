@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from definitions.declared import Dot, GraphDefinition, StageKind
+from definitions.encoder import Vector
 from definitions.values import ValueType
 from online_models.executor import CHAMPION, Clock, Failure
-from online_models.graphs import Ask, GraphRun, ModelVersion, Ranked, World
+from online_models.graphs import Ask, GraphRun, ModelVersion, Ranked, World, learner_column
 from online_models.graphs.columns import Column, Rows
 from online_models.graphs.pace import Pace
 from online_models.graphs.plan import Asked, Made, Plan, StagePlan
-from online_models.graphs.predicting import predict
+from online_models.graphs.predicting import Beside, predict
 from online_models.graphs.ranking import best, best_of_groups, in_order
 from online_models.graphs.table import Course, Table
 
@@ -70,6 +71,7 @@ class GraphExecutor:
             failures=tuple(going.failures),
             reached=going.reached,
             took_ms=self._clock() - started_ms,
+            known=going.table.known,
         )
 
     def _stage(self, going: _Going, number: int, stage: StagePlan) -> None:
@@ -89,11 +91,14 @@ class GraphExecutor:
     def _fit(self, going: _Going, number: int, stage: StagePlan) -> bool:
         """Let go what there is no time for; return whether anything is left to be done."""
         table, counts, name = going.table, going.table.counts, stage.definition.name
-        taken = self.pace.fits(number, counts, going.world.until_ms - self._clock())
+        left_ms = going.world.until_ms - self._clock()
+        taken = self.pace.fits(number, counts, left_ms)
         if taken == counts:
             return True
         if any(count and not share for count, share in zip(counts, taken, strict=True)):
             table.note_all(name, "deadline")
+            if left_ms > 0:
+                self.pace.left_out(number)
             return False
         rows: list[Rows] = []
         for (request, own), share in zip(table.requests(), taken, strict=True):
@@ -134,16 +139,36 @@ def _asked(going: _Going, asked: Asked) -> Column:
     if executor is None:
         table.note_all(asked.model, "model_unavailable")
         return Column.nothing(ValueType.FLOAT, len(table), unread=True)
-    found = predict(executor, asked.learner, asked.inputs, [table.columns[name] for name in asked.names])
+    columns = [table.columns[name] for name in asked.names]
+    found = predict(executor, asked.learner, asked.inputs, columns, _beside(going, asked))
     going.failures += [(asked.model, failure) for failure in found.failures]
     if found.scores is None or found.version is None:
         table.note_all(asked.model, "model_unavailable")
         return Column.nothing(ValueType.FLOAT, len(table), unread=True)
     if found.version.role != CHAMPION:
         table.note_all(f"{asked.model}.{executor.route.champion}", "model_unavailable")
-    version = ModelVersion(asked.model, found.version)
-    going.versions[asked.model, version.version.learner] = version
+    for each in found.versions:
+        going.versions.setdefault((asked.model, each.learner), ModelVersion(asked.model, each))
+    for learner, scores in {found.version.learner: found.scores, **found.members}.items():
+        table.note(learner_column(asked.model, learner), Column(ValueType.FLOAT, scores))
     return Column(ValueType.FLOAT, found.scores)
+
+
+def _beside(going: _Going, asked: Asked) -> Beside:
+    """Return what tells what the model's personal learners add to the candidates that are left."""
+    table = going.table
+
+    def beside(learner: str, rows: Rows, vectors: Sequence[Vector]) -> Sequence[float] | None:
+        if learner not in asked.personal:
+            return None
+        owners, places = table.owners[rows], table.places[rows]
+        wanted = [places[owners == request] for request in range(len(table.asks))]
+        added = going.world.recall(asked.model, learner, wanted, vectors)
+        if added is None:
+            table.note_all(f"{asked.model}.{learner}", "features_unavailable")
+        return added
+
+    return beside
 
 
 def _multiplied(going: _Going, made: Dot) -> Column:

@@ -32,6 +32,11 @@ class StageCost:
         ):
             setattr(self, name, getattr(self, name) * _MEMORY + value)
 
+    def doubt(self) -> None:
+        """Believe a little less in what was measured, because it kept anybody from measuring again."""
+        self.took *= _MEMORY
+        self.rows_took *= _MEMORY
+
     def line(self) -> tuple[float, float]:
         """Return the fixed cost and the cost of a row, in ms, neither below 0; both 0 before the first measurement."""
         if not self.rows:
@@ -62,6 +67,10 @@ class Pace:
         """Take in that a stage took so long for so many rows."""
         if rows:
             self._costs[stage].note(rows, took_ms)
+
+    def left_out(self, stage: int) -> None:
+        """Take in that there was time for no row of a stage: one slow run must not be its last."""
+        self._costs[stage].doubt()
 
     def stage_ms(self, stage: int, counts: Sequence[int]) -> float:
         """Return what one stage will take for requests with so many rows each; 0 before anything was measured."""

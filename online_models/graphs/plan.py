@@ -19,6 +19,8 @@ class Asked:
     learner: str | None
     inputs: tuple[Input, ...]
     names: tuple[str, ...]
+    personal: frozenset[str] = frozenset()
+    """Those of its learners that keep coefficients per entity."""
 
 
 Made = ColumnExpression | Asked | Dot
@@ -32,7 +34,7 @@ class StagePlan:
     needs: tuple[str, ...]
     """Everything that has to be there, each behind what it is made of."""
     kept: frozenset[str]
-    """What is needed behind the stage."""
+    """What is needed behind the stage, or is logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Plan:
     """Feature to the view that it is read from."""
     request_features: frozenset[str]
     """Features of the request's own entities."""
+    logged: tuple[str, ...] = ()
+    """What is kept of those that are left to be logged: all that stages need, but what the request itself carries."""
 
     @classmethod
     def of(cls, graph: GraphDefinition) -> Plan:
@@ -60,6 +64,10 @@ class Plan:
         if graph.eager:
             needs[0] = tuple(dict.fromkeys(name for each in needs for name in each))
         kept = [frozenset(name for each in needs[number:] for name in each) for number in range(1, len(needs) + 1)]
+        carried = {ASKED_AT, *(each.name for each in graph.requests)}
+        needed = dict.fromkeys(name for each in needs for name in each if name not in carried)
+        logged = tuple(needed) if graph.logged else ()
+        kept = [each.union(logged) for each in kept]
         names = {view.name: view for view in graph.views}
         views = {name: name.partition(".")[0] for name in graph.reads}
         return cls(
@@ -69,12 +77,24 @@ class Plan:
             types,
             views,
             frozenset(name for name, view in views.items() if not graph.is_of_candidates(names[view])),
+            logged,
         )
 
     @property
     def tops(self) -> list[int | None]:
         """Per stage, how many candidates of a request it lets pass, None where it depends on them."""
         return [each.count if each.kind == "top" else None for each in self.graph.stages]
+
+    @property
+    def reads(self) -> list[tuple[str, ...]]:
+        """Per stage, the views that are read when candidates come to it: each once, where it is first needed."""
+        seen: set[str] = set()
+        found = []
+        for stage in self.stages:
+            views = dict.fromkeys(self.views[name] for name in stage.needs if name in self.views)
+            found.append(tuple(view for view in views if view not in seen))
+            seen |= views.keys()
+        return found
 
 
 def _types(graph: GraphDefinition) -> dict[str, ValueType]:
@@ -101,7 +121,10 @@ def _made(graph: GraphDefinition, column: GraphColumn, types: Mapping[str, Value
         return made
     if isinstance(made, Predicted):
         model = graph.model(made.model)
-        return Asked(model.name, made.learner, model.inputs, tuple(_name(model, each) for each in model.inputs))
+        personal = frozenset(each.name for each in model.personal)
+        return Asked(
+            model.name, made.learner, model.inputs, tuple(_name(model, each) for each in model.inputs), personal
+        )
     return ColumnExpression(made, column.type, types)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from definitions.expressions import ASKED_AT
 from definitions.values import Value
-from online_models.graphs import Ask, Features, Read
+from online_models.graphs import Ask, Features, Known, Read
 from online_models.graphs.columns import Column, Mask, Numbers, Rows
 from online_models.graphs.plan import Plan
 
@@ -42,6 +42,8 @@ class Table:
         """The place of each row's candidate in its request."""
         self.scores: Numbers = np.full(len(self.owners), np.nan)
         self.columns: dict[str, Column] = {}
+        self.noted: dict[str, None] = {}
+        """Columns that no stage needs, but whoever logs the answer."""
         self._plan = plan
         self._inputs = {each.name for each in plan.graph.candidates.inputs}
 
@@ -72,7 +74,13 @@ class Table:
 
     def keep(self, names: frozenset[str]) -> None:
         """Forget the columns that nothing needs any more."""
-        self.columns = {name: each for name, each in self.columns.items() if name in names}
+        self.columns = {name: each for name, each in self.columns.items() if name in names or name in self.noted}
+
+    def note(self, name: str, column: Column) -> None:
+        """Keep a column for the log, if anything is logged."""
+        if self._plan.logged:
+            self.noted[name] = None
+            self.columns[name] = column
 
     def put_input(self, name: str) -> None:
         """Make a column of what requests or their candidates carry."""
@@ -127,3 +135,16 @@ class Table:
         rows = np.flatnonzero(self.owners == number)
         found: Value = self.columns[name].values[rows[0]] if len(rows) else None
         return found
+
+    def known(self, number: int) -> Known:
+        """Return what the first places of a request were ranked by, as many as the graph logs.
+
+        Cost: 1 us a value; behind the reply.
+        """
+        rows = dict(self.requests())[number]
+        first = np.arange(rows.start, min(rows.stop, rows.start + self._plan.graph.logged))
+        names = (*self._plan.logged, *self.noted)
+        columns = [
+            self.columns[name].take(first).listed() if name in self.columns else [None] * len(first) for name in names
+        ]
+        return Known(names, [list(each) for each in zip(*columns, strict=True)] if names else [[] for _ in first])

@@ -15,6 +15,7 @@ from online_models.learners.onnx import OnnxScorer
 from online_models.learners.personal import PersonalCombiner
 from online_models.learners.python import PythonScorer
 from online_models.learners.remote.open_inference import OpenInference
+from online_models.learners.remote.open_inference_grpc import OpenInferenceGrpc
 from online_models.learners.remote.tensorflow_serving import TensorFlowServing
 from online_models.learners.river import RiverLearner
 from online_models.learners.xgboost import XGBoostScorer
@@ -113,7 +114,8 @@ def restore_all(
         elif definition.kind == PERSONAL:
             combiners[name] = PersonalCombiner(definition, encoder, data=data, digest=digest)
         elif definition.kind == OPEN_INFERENCE:
-            remotes[name] = OpenInference(definition, encoder, data=data, digest=digest)
+            kind = OpenInferenceGrpc if definition.place.startswith("grpc") else OpenInference
+            remotes[name] = kind(definition, encoder, data=data, digest=digest)
         elif definition.kind == TENSORFLOW_SERVING:
             remotes[name] = TensorFlowServing(definition, encoder, data=data, digest=digest)
         else:

@@ -6,6 +6,7 @@ every tile that is kept, so many that every sketch is full: no entity costs more
 ==========================  ===========================================================================
 `streams.costs.sizes`       the bytes of a cell, and the memory that Redis takes for it
 `streams.costs.work`        what a read takes, and the time for it by measured constants
+`streams.costs.rankings`    what a request to a graph reads, stage by stage, and its size
 ==========================  ===========================================================================
 """
 
@@ -64,6 +65,9 @@ class ViewCost:
     sources: tuple[SourceCost, ...]
     typical: EntityCost
     hot: EntityCost
+    rows_bytes: int = 0
+    rows_ms: float = 0.0
+    """What of a read is for the rows of its partitions: once, however many entities are read together."""
 
     @property
     def cells(self) -> int:
@@ -117,7 +121,8 @@ def cost_of_view(view: ViewDefinition, partitions: int, *, namespace: str, each_
         )
 
     sources = tuple(_source(source, sizes[source.key], spread[source.key]) for source in view.sources)
-    return ViewCost(view.name, sources, entity(few=True), entity(few=False))
+    read = round(rows.bytes), rows.cost_ms(each_ns)
+    return ViewCost(view.name, sources, entity(few=True), entity(few=False), *read)
 
 
 def _source(source: Source, sizes: CellSizes, partitions: int) -> SourceCost:

@@ -17,6 +17,9 @@ MICRO_BATCH = 256
 MOST_WAITING = 10_000
 """Requests that a process keeps waiting at most: the oldest give way."""
 
+FORGET_MS = 1_000
+"""After so long of refusing everybody an estimate is forgotten: nothing that is measured would ever correct it."""
+
 _HALF_LIFE = 50
 """Micro-batches after which a measured time counts half."""
 
@@ -48,6 +51,10 @@ class ServiceTime:
     """
 
     def __init__(self) -> None:
+        self._weight = self._requests = self._took = self._squares = self._products = 0.0
+
+    def forget(self) -> None:
+        """Know nothing, as before the first measurement."""
         self._weight = self._requests = self._took = self._squares = self._products = 0.0
 
     def note(self, requests: int, took_ms: float) -> None:
@@ -95,6 +102,8 @@ class Waiting(Generic[_Asked]):
         self._service = service
         self._most = most
         self._waiting: list[_Asked] = []
+        self._refusing_since_ms: int | None = None
+        """Since when nobody was served though somebody waited; None where the last take served."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -116,9 +125,14 @@ class Waiting(Generic[_Asked]):
     def take(self, now_ms: int, most: int = MICRO_BATCH) -> Taken[_Asked]:
         """Return the micro-batch to answer now, and who will not be answered. Each request is returned once, ever.
 
-        The micro-batch is of the newest, as many as can be answered together within the budget of each of them. Cost:
+        The micro-batch is of the newest, as many as can be answered together within the budget of each of them. An
+        estimate by which nobody was served for a second is forgotten: one slow answer must not be the last. Cost:
         0.3 us for every request that waits.
         """
+        refusing_since_ms = self._refusing_since_ms
+        if refusing_since_ms is not None and now_ms - refusing_since_ms >= FORGET_MS:
+            self._service.forget()
+        is_asked = bool(self._waiting)
         taken: Taken[_Asked] = Taken()
         left: list[_Asked] = []
         shortest_ms = float("inf")
@@ -135,6 +149,10 @@ class Waiting(Generic[_Asked]):
                 left.append(request)
         left.extend(reversed(self._waiting))
         taken.batch.reverse()
+        if taken.batch:
+            self._refusing_since_ms = None
+        elif is_asked and refusing_since_ms is None:
+            self._refusing_since_ms = now_ms
         self._waiting = self._reachable(left, now_ms + self._service.of(len(taken.batch)), now_ms, taken)
         return taken
 

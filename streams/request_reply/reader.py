@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from operator import attrgetter
 from typing import Annotated, Any
@@ -71,6 +72,7 @@ def _decoder(asked: ModelDefinition | GraphDefinition) -> msgspec.json.Decoder[A
         "_Inputs", [(each.name, _INPUTS[each.type] | None) for each in asked.candidates.inputs], gc=False, frozen=True
     )
     fields: list[Any] = [("id", id_type), ("inputs", inputs)] if asked.candidates.inputs else [("id", id_type)]
+    fields += [("label_key", _Text | _Int | None, None)] if asked.takes_label_keys else []
     candidate: Any = msgspec.defstruct("_Candidate", fields, gc=False, frozen=True)
     item = candidate if asked.candidates.inputs else candidate | id_type
     many: Any = list[item] | None  # type: ignore[valid-type]  # a type made at run time
@@ -225,7 +227,9 @@ def _candidates(graph: GraphDefinition, given: list[Any] | None) -> CandidateVal
     if isinstance(found, str):
         path, _, text = found.partition(": ")
         raise _Refused(path, text)
-    return found
+    if not graph.takes_label_keys:
+        return found
+    return replace(found, label_keys=[getattr(each, "label_key", None) for each in given])
 
 
 def _check_lengths(part: str, values: Mapping[str, Value]) -> None:

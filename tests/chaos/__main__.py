@@ -25,6 +25,7 @@ from tests.chaos.learning_crash import MUTANTS as LEARNING_MUTANTS
 from tests.chaos.learning_scored import Scored, score_and_label
 from tests.chaos.scenarios import ALL, GOES_BACK, REKEYED
 from tests.chaos.scoring import survive
+from tests.chaos.scoring_mutant import MUTANTS as SCORING_MUTANTS
 from tests.chaos.stage import ChaosError, Stage
 from tests.chaos.truth import judge
 from tests.chaos.workers import chain_breaks
@@ -33,6 +34,7 @@ from tests.simulation.search import MUTANTS, search
 EVENTS = 200_000
 SCORING = "scoring-survives"
 SCORING_KILLS, SCORING_REBALANCES = 20, 50
+MUTANT_REBALANCES, MUTANT_RATE = 4, 100
 LEARNING = "learning-kills"
 LEARNING_KILLS, LEARNING_ROLLBACKS, MUTANT_KILLS = 100, 3, 6
 SCORED = "learning-scored"
@@ -86,11 +88,14 @@ def play(name: str, folder: Path, *, seed: int, events: int, trouble: int | None
     return Outcome(name, seed, stage.published, killed, lost, twice, breaks, problems, seconds)
 
 
-def play_scoring(folder: Path, *, seed: int) -> Outcome:
-    """Play the scenario of callers on the servers of ``folder``."""
+def play_scoring(folder: Path, *, seed: int, mutant: str = "") -> Outcome:
+    """Play the scenario of callers on the servers of ``folder``; one of a mutant in small, and with nobody killed."""
     began_s = time.monotonic()
     try:
-        found = survive(folder, seed=seed, kills=SCORING_KILLS, rebalances=SCORING_REBALANCES)
+        if mutant:
+            found = survive(folder, seed=seed, kills=0, rebalances=MUTANT_REBALANCES, rate=MUTANT_RATE, mutant=mutant)
+        else:
+            found = survive(folder, seed=seed, kills=SCORING_KILLS, rebalances=SCORING_REBALANCES)
     except (ChaosError, RuntimeError, TimeoutError) as error:
         seconds = round(time.monotonic() - began_s, 1)
         return Outcome(SCORING, seed, 0, 0, 0, 0, 0, [str(error)], seconds)
@@ -171,9 +176,11 @@ def main() -> int:
                 outcomes.append(_play(name, folder, given.seed + place, given.events))
             _tell(outcomes[-1])
         found = _learning_mutants_found(folder, given.seed) if LEARNING in (given.scenarios or NAMES) else []
+        found += _scoring_mutants_found(folder, given.seed) if SCORING in (given.scenarios or NAMES) else []
     finally:
         servers.stop(folder)
     mutants = sum(map(len, MUTANTS.values())) + (len(LEARNING_MUTANTS) if LEARNING in (given.scenarios or NAMES) else 0)
+    mutants += len(SCORING_MUTANTS) if SCORING in (given.scenarios or NAMES) else 0
     found += _mutants_found()
     wrong = [each for each in outcomes if _is_wrong(each)]
     if not wrong and not given.keep:
@@ -252,6 +259,17 @@ def _learning_mutants_found(folder: Path, seed: int) -> list[str]:
         outcome = play_learning(folder, seed=seed, kills=MUTANT_KILLS, rollbacks=0, mutant=mutant)
         _say(f"mutant: {mutant}: {outcome.problems[0] if outcome.problems else 'NOT noticed'}")
         found += [mutant] * bool(outcome.problems)
+    return found
+
+
+def _scoring_mutants_found(folder: Path, seed: int) -> list[str]:
+    """Return the mutants of the scoring processes that the scenario notices."""
+    found = []
+    for mutant in SCORING_MUTANTS:
+        outcome = play_scoring(folder, seed=seed, mutant=mutant)
+        is_noticed = outcome.callers is not None and _is_wrong(outcome)
+        _say(f"mutant: {mutant}: {outcome.problems[0] if is_noticed and outcome.problems else is_noticed}")
+        found += [mutant] * is_noticed
     return found
 
 

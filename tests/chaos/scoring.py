@@ -52,6 +52,8 @@ class Survived:
     callers_with_two: int
     second_replies: int
     """Requests with more than one reply on the wire: their callers took the first."""
+    second_otherwise: int
+    """Those of them that no executor was killed near: politely, a request is taken once."""
     expired_after_kill: int
     lost_otherwise: int
     """Requests that ended without a score, and were sent when no executor had been killed lately."""
@@ -64,6 +66,8 @@ class Executors:
     """The scoring processes; what each says is in a file of its own."""
 
     made: Scored
+    program: Sequence[str] = ("headrace.role", "scoring")
+    """The module that is run, and what it is told."""
     running: list[tuple[subprocess.Popen[bytes], Path]] = field(default_factory=list)
     started: int = 0
 
@@ -73,7 +77,7 @@ class Executors:
         self.started += 1
         with log.open("wb") as said:
             process = subprocess.Popen(
-                [sys.executable, "-m", "headrace.role", "scoring"],
+                [sys.executable, "-m", *self.program],
                 cwd=self.made.folder,
                 env=dict(self.made.environment),
                 stdin=subprocess.PIPE,
@@ -109,10 +113,20 @@ class Executors:
             _ended(process)
 
 
-def survive(
-    home: Path, *, seed: int, kills: int, rebalances: int, rate: int = RATE, timeout_ms: int = TIMEOUT_MS
+def survive(  # noqa: PLR0913  # how large the scenario is, and what is wrong in it
+    home: Path,
+    *,
+    seed: int,
+    kills: int,
+    rebalances: int,
+    rate: int = RATE,
+    timeout_ms: int = TIMEOUT_MS,
+    mutant: str = "",
 ) -> Survived:
-    """Play the scenario on the servers of ``home``, which are started if they are not up."""
+    """Play the scenario on the servers of ``home``, which are started if they are not up.
+
+    ``mutant`` names what the executors do wrong: `tests.chaos.scoring_mutant`.
+    """
     at, chance = serve(home), random.Random(seed)
     assert at.kafka is not None
     assert at.redis is not None
@@ -122,7 +136,7 @@ def survive(
     with scored_project(name, kafka=at.kafka, redis_url=at.redis, past=past, trees=_TREES) as made:
         made.fill(_QUESTIONS)
         made.train()
-        executors = Executors(made)
+        executors = Executors(made, ("tests.chaos.scoring_mutant", mutant)) if mutant else Executors(made)
         try:
             for _ in range(_EXECUTORS):
                 executors.start()
@@ -144,27 +158,32 @@ def judge(
     due = len(asked) * round(stage.rate * stage.seconds)
     late = sum(each.arrived_ms - each.sent_ms > (1 + LATE_SHARE) * stage.timeout_ms for each in told)
     unscored = [each for each in told if each.status not in ("ok", "degraded")]
-    excused = [
-        each
-        for each in unscored
-        if any(at_ms - stage.timeout_ms <= each.sent_ms <= at_ms + NOTICED_MS for at_ms in killed_ms)
-    ]
-    ids = Counter(
-        ident
-        for each in records(made.kafka, topics.replies(made.name))
-        if isinstance(ident := dict(each.headers() or ()).get(CORRELATION_ID), bytes)
-    )
+
+    def is_of_a_kill(sent_ms: float) -> bool:
+        return any(at_ms - stage.timeout_ms <= sent_ms <= at_ms + NOTICED_MS for at_ms in killed_ms)
+
+    excused = [each for each in unscored if is_of_a_kill(each.sent_ms)]
+    replied: dict[bytes, list[float]] = {}
+    for each in records(made.kafka, topics.replies(made.name)):
+        ident = dict(each.headers() or ()).get(CORRELATION_ID)
+        if isinstance(ident, bytes):
+            replied.setdefault(ident, []).append(each.timestamp()[1])
+    # A reply comes when its request is taken, which a dead executor's successor does a second time.
+    second = [times for times in replied.values() if len(times) > 1]
+    second_otherwise = sum(not is_of_a_kill(max(times)) for times in second)
+    twice = [f"{second_otherwise} requests were answered twice, with no kill near"] if second_otherwise else []
     return Survived(
         requests=due,
         kills=len(killed_ms),
         rebalances=rebalances,
         callers_without_outcome=max(0, due - len(told)) + late,
         callers_with_two=max(0, len(told) - due),
-        second_replies=sum(count > 1 for count in ids.values()),
+        second_replies=len(second),
+        second_otherwise=second_otherwise,
         expired_after_kill=len(excused),
         lost_otherwise=len(unscored) - len(excused),
         replies=dict(Counter(each.status for each in told)),
-        problems=[str(each) for each in unscored if each not in excused][:5],
+        problems=[*twice, *(str(each) for each in unscored if each not in excused)][:5],
     )
 
 

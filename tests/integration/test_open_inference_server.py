@@ -18,16 +18,19 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agents.ask_grpc import GrpcCalls
 from definitions.declared import LearnerDefinition, RouteDefinition
 from definitions.encoder import Encoder
 from definitions.learners import open_inference
 from definitions.values import ValueType
 from online_models.learners.describing import describe
 from online_models.learners.remote.open_inference import OpenInference
+from online_models.learners.remote.open_inference_grpc import OpenInferenceGrpc
 from online_models.snapshots import digest_of
 from tests.builders import model_definition, request_input, xgboost_learner
 from tests.releases import release
@@ -73,8 +76,8 @@ def free_ports(n: int) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the root of a running server."""
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Return the root of a running server by protocol."""
     program, folder = environment() / "mlserver", tmp_path_factory.mktemp("mlserver")
     http, grpc, metrics = free_ports(3)
     shutil.copy(MODEL / "late_runtime.py", folder)
@@ -87,10 +90,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         try:
             url = f"http://127.0.0.1:{http}"
             ready(running, f"{url}/v2/models/late/ready", folder / "log")
-            yield url
+            yield {"http": url, "grpc": f"grpc://127.0.0.1:{grpc}"}
         finally:
             running.terminate()
             running.wait(timeout=30.0)
+
+
+@pytest.fixture
+def server(serving: dict[str, str]) -> str:
+    return serving["http"]
 
 
 def ready(running: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -110,9 +118,12 @@ def far(url: str, on: str) -> LearnerDefinition:
     return declared.definition("far")
 
 
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
 @pytest.mark.parametrize("on", ["matrix", "columns"])
-async def test_a_real_server_s_scores_are_the_answer(server: str, tmp_path: Path, on: str) -> None:
-    learners = [far(server, on), xgboost_learner()]
+async def test_a_real_server_s_scores_are_the_answer(
+    serving: dict[str, str], tmp_path: Path, on: str, protocol: str
+) -> None:
+    learners = [far(serving[protocol], on), xgboost_learner()]
     route = RouteDefinition("far", fallback="offline")
     scoring = Scoring(model_definition(inputs=INPUTS, learners=learners, route=route), tmp_path)
     await scoring.start()
@@ -147,8 +158,24 @@ async def test_a_real_server_is_told_how_long_it_may_take(server: str) -> None:
     assert outputs["deadline"] == [77.0]
 
 
-async def test_a_model_that_a_real_server_does_not_have_is_replaced(server: str, tmp_path: Path) -> None:
-    strange = open_inference(server, model="nobody", missing=0.0, timeout="20s").definition("far")
+async def test_a_real_server_is_told_by_grpc_too(serving: dict[str, str]) -> None:
+    learner = far(serving["grpc"], "matrix")
+    learner = replace(learner, parameters={**learner.parameters, "output": "deadline"})
+    data = describe(learner)
+    remote = OpenInferenceGrpc(learner, Encoder(tuple(INPUTS)), data=data, digest=digest_of(data))
+    calls = GrpcCalls()
+
+    answer = await calls.ask(remote, remote.request([[1.0, None]]), 20_077.9)
+    await calls.close()
+
+    assert remote.scores(answer, expected=1) == [20_077.0]
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+async def test_a_model_that_a_real_server_does_not_have_is_replaced(
+    serving: dict[str, str], tmp_path: Path, protocol: str
+) -> None:
+    strange = open_inference(serving[protocol], model="nobody", missing=0.0, timeout="20s").definition("far")
     route = RouteDefinition("far", fallback=0.5)
     scoring = Scoring(model_definition(inputs=INPUTS, learners=[strange, xgboost_learner()], route=route), tmp_path)
     await scoring.start()

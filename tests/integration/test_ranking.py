@@ -62,7 +62,7 @@ def test_candidates_are_ranked_by_features_a_matrix_and_a_model(made: Project) -
                     "ranking",
                     entities={"member": "m1"},
                     inputs=BUDGET,
-                    candidates=[{"id": each, "inputs": {"price": 5.0}} for each in candidates],
+                    candidates=[{"id": each, "inputs": {"price": 5.0}, "label_key": each} for each in candidates],
                     at=AT_MS,
                     timeout_ms=TIMEOUT_MS,
                 )
@@ -71,10 +71,23 @@ def test_candidates_are_ranked_by_features_a_matrix_and_a_model(made: Project) -
             ranked, empty, twice = ask(*ITEMS), ask(), ask("i1", "i1")
             nothing = [{"id": "i1", "inputs": {"price": float("nan")}}]
             refused = client.score("ranking", candidates=nothing, timeout_ms=TIMEOUT_MS)
+        listed = json.dumps([{"id": each, "inputs": {"price": 5.0}} for each in ITEMS])
+        said = ("--entity", "member=m1", "--input", "budget=10", "--input", "taste=1,0", "--at", str(AT_MS))
+        timeout = ("--timeout-ms", str(TIMEOUT_MS), "--json")
+        scored = made.command("score", "ranking", *said, "--candidates", "-", *timeout, given=listed)
+        loaded = made.command("load", "ranking", "--rate", "20", "--seconds", "1", "--candidates", "7", *timeout)
+        proven = made.command("parity", "click", "--json")
 
     assert (ranked.status, ranked.degraded) == ("ok", [])
     assert sorted(map(str, ids(ranked))) == ["i7", "i9"], "the best four by taste that were shown within the hour"
     assert [each.role for each in ranked.versions] == ["champion", "matrix"]
+    found = json.loads(proven.stdout)
+    assert (proven.returncode, found["unequal"]) == (0, 0), proven.stdout + proven.stderr
+    assert found["equal"] >= 2, "the places with label keys are predictions, and their vectors are in the log"
+    assert scored.returncode == 0, scored.stderr
+    assert [each["id"] for each in json.loads(scored.stdout)["candidates"]] == ids(ranked), "the shell asks the same"
+    assert "1. i" in scored.stderr
+    assert json.loads(loaded.stdout)["replies"]["ok"] == 20, loaded.stdout + loaded.stderr
     assert (empty.status, ids(empty)) == ("ok", [])
     assert (twice.status, twice.reason) == ("rejected", "invalid")
     assert "$.candidates[1]" in (twice.message or "")

@@ -94,7 +94,7 @@ def publish(scoring: Scoring, matrix: Matrix, generation: int) -> None:
 async def deploy(scoring: Scoring, trained: tuple[Path, str]) -> None:
     before = scoring.count("model_loads", model="click", learner="release", result="loaded")
 
-    await scoring.log.producer().produce("demo.deployments", encode(deployment(CLICK, trained[1])))
+    await scoring.log.producer().produce("demo.deployments", encode(deployment(scoring.model, trained[1])))
     await until(lambda: scoring.count("model_loads", model="click", learner="release", result="loaded") > before)
 
 

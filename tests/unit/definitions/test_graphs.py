@@ -138,7 +138,11 @@ def test_the_digest_covers_what_decides_an_answer_and_nothing_else() -> None:
     [
         ("version=0", {}, "app.py:19: expected version= to be a whole number from 1 on, got 0"),
         ('version=1, evaluation="fast"', {}, "app.py:19: expected evaluation= to be lazy or eager, got 'fast'"),
-        ("version=1, speed=1", {}, "app.py:19: expected the keywords version, evaluation, owner, timeout, got speed="),
+        (
+            "version=1, speed=1",
+            {},
+            "app.py:19: expected the keywords version, evaluation, logged, owner, timeout, got speed=",
+        ),
         (
             "version=1",
             {"answer": None},

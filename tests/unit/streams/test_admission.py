@@ -85,6 +85,36 @@ def test_a_short_budget_makes_a_small_micro_batch_and_not_a_late_one() -> None:
     assert len(second.batch) == 91
 
 
+def test_one_slow_answer_is_not_the_last() -> None:
+    """An estimate that refuses everybody is never measured again: it has to be forgotten, or nobody is served."""
+    service = ServiceTime()
+    service.note(1, 2_000.0)  # the first answer of a cold process
+    waiting = Waiting[Asked](service)
+    served = []
+    for now_ms in range(0, 2_000, 100):
+        waiting.put([Asked(now_ms, now_ms + 50)])
+        taken = waiting.take(now_ms)
+        served += numbers(taken.batch)
+        if taken.batch:
+            service.note(len(taken.batch), 2_000.0 if now_ms < 1_500 else 1.0)
+
+    assert served == [1_000], "one try a second while answers are slow indeed"
+    waiting.put([Asked(1, 2_150)])
+    assert numbers(waiting.take(2_100).batch) == [1]
+
+
+def test_who_serves_somebody_forgets_nothing() -> None:
+    service = measured(100.0, 0.0)
+    waiting = Waiting[Asked](service)
+    for now_ms in range(0, 3_000, 100):
+        waiting.put([Asked(0, now_ms + 50), Asked(1, now_ms + 500)])
+
+        taken = waiting.take(now_ms)
+
+        assert (numbers(taken.batch), numbers(taken.expired)) == ([1], [0])
+    assert service.of(1) == pytest.approx(100.0)
+
+
 def test_there_is_a_most_that_may_wait_and_the_oldest_give_way() -> None:
     waiting = Waiting[Asked](ServiceTime(), most=3)
 

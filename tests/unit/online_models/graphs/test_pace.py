@@ -34,6 +34,18 @@ def test_what_was_measured_last_weighs_most() -> None:
     assert cost.line()[1] == pytest.approx(0.3, rel=0.05)
 
 
+def test_one_slow_run_of_a_stage_is_not_its_last() -> None:
+    pace = Pace([None])
+    pace.note(0, 4, 4_000.0)
+    left_out = 0
+    while pace.fits(0, [4], 100.0) == [0]:
+        pace.left_out(0)
+        left_out += 1
+
+    assert 40 < left_out < 60, "a tenth of the cost is believed after 45 times 5 % less"
+    assert pace.stage_ms(0, [1]) <= 100.0
+
+
 def test_before_the_first_measurement_everything_fits() -> None:
     pace = Pace([None, 50, None])
 
