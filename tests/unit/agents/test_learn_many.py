@@ -11,7 +11,7 @@ from river import linear_model, preprocessing
 
 import headrace as hr
 from agents.learn import LearningRole
-from agents.learn_examples import fold, read_progress
+from agents.read_progress import fold, read_progress
 from agents.transport.in_process import InProcessLog
 from definitions.encoder import Encoder
 from online_models.learners.river import RiverLearner
