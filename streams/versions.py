@@ -140,6 +140,7 @@ class ViewsInForce:
     def __init__(self, model: ReadsViews, declared: Iterable[ViewDefinition] = ()) -> None:
         self._model = model
         self._by_key = {view.key: view for view in (*declared, *model.views)}
+        self._pointers: Sequence[Pointer | None] = ()
         self._told: tuple[str | None, ...] = (None,) * len(model.views)
         self.pointers = tuple(pointer_name(view.name) for view in model.views)
         """Names of the pointers to be read with the features."""
@@ -152,6 +153,9 @@ class ViewsInForce:
 
     def follow(self, pointers: Sequence[Pointer | None]) -> bool:
         """Believe what the pointers say; return whether that is something else than before."""
+        if pointers == self._pointers:
+            return False
+        self._pointers = pointers
         told = tuple(None if pointer is None else InForce.read(pointer).key for pointer in pointers)
         if told == self._told:
             return False

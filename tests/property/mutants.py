@@ -92,11 +92,7 @@ STATISTICS = [
             "sealed[0] <= before:\n                start = bisect_right(sealed[::{width}]",
             "False:\n                start = bisect_right(sealed[::{width}]",
         ),
-        (
-            "sealed tiles of the future in",
-            "if sealed[0] <= before or sealed[-{width}] > now:",
-            "if sealed[0] <= before:",
-        ),
+        ("sealed tiles of the future in", "if sealed[-{width}] > now:", "if False:"),
         ("open tile always in", "is not None and before < newest <= now:\n{open}", "is not None:\n{open}"),
         ("open tile is not read", "is not None and before < newest <= now:\n{open}", "is False:\n{open}"),
         ("sealed tiles are not read", "        if sealed:\n            start", "        if False:\n            start"),
