@@ -18,8 +18,8 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", MOST_ANSWER_BYTES),
     # The circuit decides when a server is tried again; a channel that waits by itself would only add to it.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.min_reconnect_backoff_ms", 1_000),  # which is also how long a connection may take to be made
     ("grpc.enable_http_proxy", 0),
 )
 
