@@ -68,7 +68,9 @@ class KafkaMember:
         if not self._backlog:
             batch = await self._out.next(timeout_s)
             while batch is not None:
-                self._backlog.add(batch)
+                # What the thread read before it heard of a seek, a hold or a revocation is of an older number.
+                if batch.assignment == self._numbers.get(batch.partition):
+                    self._backlog.add(batch)
                 batch = self._out.take()
         return self._backlog.next()
 
@@ -85,6 +87,7 @@ class KafkaMember:
     def hold(self, partition: Partition) -> None:
         """Read no more of the partition until the next seek."""
         if self._reader is not None and partition in self._numbers:
+            self._numbers[partition] = self._next_number()
             self._reader.hold(partition)
 
     def commit(self, partition: Partition, position: int) -> None:
