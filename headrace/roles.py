@@ -35,7 +35,7 @@ Say = Callable[[str], None]
 
 
 def class_of(name: str) -> Any:
-    """Return the class of a role; one whose records do well with company says so as ``linger_ms``."""
+    """Return the class of a role; one may say ``linger_ms``, and ``answers``."""
     module, class_name = CLASSES[name]
     return getattr(importlib.import_module(module), class_name)
 

@@ -42,13 +42,14 @@ class _Known(msgspec.Struct, frozen=True):
         return int(self.address.rpartition(":")[2].partition("/")[0])
 
 
-def start(directory: Path, *, only: Sequence[str] = BOTH, jars: Path | None = None) -> Servers:
+def start(directory: Path, *, only: Sequence[str] = BOTH, jars: Path | None = None, lasting: bool = False) -> Servers:
     """Start what is not up of the two servers, and return where they answer. Doing it twice changes nothing.
 
     Args:
         directory: the project's folder; everything lies under its ``.headrace/``.
         only: ``kafka``, ``redis`` or both.
         jars: Kafka's jars, to share them between folders; fetched by Maven if they are missing.
+        lasting: they are to be quick in the long run, as in production, not at once.
 
     Raises:
         ServerMissing: a server could not be started; the message says what to do.
@@ -61,7 +62,7 @@ def start(directory: Path, *, only: Sequence[str] = BOTH, jars: Path | None = No
         for name in only:
             if not _up(home, name, known):
                 processes.terminate(home / name / "lock", deadline_s=_UNFINISHED_S)
-                known[name] = _start_one(home, name, last=known.get(name), jars=jars)
+                known[name] = _start_one(home, name, last=known.get(name), jars=jars, lasting=lasting)
                 _write(home, known)
     return _servers(home)
 
@@ -132,7 +133,7 @@ def _up(home: Path, name: str, known: Mapping[str, _Known]) -> bool:
     return holder is not None and name in known and known[name].pid == holder
 
 
-def _start_one(home: Path, name: str, *, last: _Known | None, jars: Path | None) -> _Known:
+def _start_one(home: Path, name: str, *, last: _Known | None, jars: Path | None, lasting: bool) -> _Known:
     port = 0 if last is None else last.port
     if name == "redis":
         return _Known(*redis.start(home / name, port=port))
@@ -142,7 +143,7 @@ def _start_one(home: Path, name: str, *, last: _Known | None, jars: Path | None)
         with processes.one_at_a_time(jars.with_name("jars.lock")):
             if not kafka.installed(jars):
                 kafka.install(jars)
-    return _Known(*kafka.start(home / name, jars=jars, port=port))
+    return _Known(*kafka.start(home / name, jars=jars, port=port, lasting=lasting))
 
 
 def _servers(home: Path) -> Servers:

@@ -36,7 +36,7 @@ def _local(name: str) -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory() as folder:
         say(f"starting {name}")
-        started = servers.start(Path(folder), only=(name,), jars=_JARS)
+        started = servers.start(Path(folder), only=(name,), jars=_JARS, lasting=True)
         address = {"kafka": started.kafka, "redis": started.redis}[name]
         assert address is not None
         try:
