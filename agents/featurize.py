@@ -37,7 +37,7 @@ from streams.sweep import Sweep
 from streams.versions import NEAR_RECORDS, is_near
 
 PATIENCE_MS = 10
-"""How long an event may wait for others: each batch asks the store twice, however short it is."""
+"""How far apart batches are at least: each asks the store twice, however short it is."""
 
 RECORDS_A_SWEEP = 100_000
 """How many records are applied at most before a part of the cells is looked through for dead ones."""

@@ -32,7 +32,7 @@ class _Part(Protocol):
 
 
 PATIENCE_MS = 20
-"""How long a record may wait for others: each batch asks the store twice, however short it is."""
+"""How far apart batches are at least: each asks the store twice, however short it is."""
 
 _Open = Callable[[Assigned], Awaitable[_Part]]
 

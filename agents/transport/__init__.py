@@ -63,7 +63,7 @@ class Subscription:
     policy: CommitPolicy
     start: StartAt
     patience_ms: int = 0
-    """How long a record may wait for others to be applied with; nobody waits while the group is behind."""
+    """How long a record may wait for others where one was applied just before; none waits while the group is behind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from streams.records import Partition, RecordBatch
 QUIET_S = 0.02
 """How long a partition must have stood at its end before that is told."""
 
-_TOLD_APART_S = 0.2
+_TOLD_APART_S = 0.1
 """Each telling asks the broker; a partition that a record reaches now and then must not be told after each."""
 
 _END_EVERY_S = 1.0

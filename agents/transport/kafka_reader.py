@@ -63,7 +63,7 @@ class KafkaReader(threading.Thread):
         self._unsent: dict[Partition, int] = {}
         self._stopping = threading.Event()
         self._drain_s: float | None = None
-        self._sent_s = self._looked_s = 0.0
+        self._sent_s = self._looked_s = self._handed_s = 0.0
         self._full_since_s: float | None = None
         self._paused = False
 
@@ -116,11 +116,13 @@ class KafkaReader(threading.Thread):
                 self._owner.ended(ends)
 
     def _company(self) -> list[Message]:
-        """Return what came with a message, and in the patience of the member after it."""
+        """Return what came with a message, and until batches are as far apart as the member's patience."""
         found = self._consumer.consume(MOST_MESSAGES, 0)
-        if self._pace.patience_s and len(found) < _FEW:
-            self._stopping.wait(self._pace.patience_s)
+        early_s = self._handed_s + self._pace.patience_s - time.monotonic()
+        if early_s > 0 and len(found) < _FEW:
+            self._stopping.wait(early_s)
             found += self._consumer.consume(MOST_MESSAGES, 0)
+        self._handed_s = time.monotonic()
         return found
 
     # -- batches out

@@ -74,7 +74,7 @@ class Pace(NamedTuple):
     commit_s: float
     """How far apart hints are sent at least."""
     patience_s: float
-    """How long a record may wait for others: a batch of one costs nearly as much as a batch of twenty."""
+    """How far apart batches are handed out at least: one of a single record costs nearly as much as one of twenty."""
 
 
 def pace_of(subscription: Subscription) -> Pace:
