@@ -1,8 +1,9 @@
 """How soon after a label the weights that contain it serve: from its publication to a reply that names such weights.
 
-Callers ask all the while, and note which trained version each reply names. Afterwards the snapshots say up to where in
-the examples each version reaches, and the examples where each label is. A label's time runs until the first reply that
-arrived and rests on a version which contains it; how often callers look is a part of it.
+Callers ask all the while, and note which trained version each reply names, and by its snapshot up to where in the
+examples it reaches: at once, for a snapshot is only kept for a while. Afterwards the examples say where each label is. A
+label's time runs until the first reply that arrived and rests on a version which contains it; how often callers look is
+a part of it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import json
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,8 @@ class Noted:
     """Label key to when its label was sent."""
     served: list[tuple[float, str]] = field(default_factory=list)
     """When a reply arrived, and the digest that it named."""
+    reach: dict[str, int] = field(default_factory=dict)
+    """How many examples each trained version contains, by the first 12 digits of its digest."""
 
 
 def measure_serving(made: Learned, *, labels: int) -> dict[str, Any]:
@@ -65,25 +68,20 @@ def measure_serving(made: Learned, *, labels: int) -> dict[str, Any]:
 def lags_s(made: Learned, noted: Noted) -> list[float]:
     """Return how long each label took that was seen to serve."""
     place = {each.label_key: number for number, each in enumerate(made.examples())}
-    reach = _reached(made)
     took = []
     for key, sent_s in noted.published_s.items():
-        seen = [at_s for at_s, digest in noted.served if at_s >= sent_s and reach.get(digest, 0) > place[key]]
+        seen = [at_s for at_s, digest in noted.served if at_s >= sent_s and noted.reach.get(digest, 0) > place[key]]
         took += [min(seen) - sent_s] if seen else []
     return took
 
 
-def _reached(made: Learned) -> Mapping[str, int]:
-    """Return how many examples each trained version contains, by the first 12 digits of its digest."""
-    found = {}
-    for path in made.artefacts_folder.rglob("*"):
-        if path.is_file():
-            try:
-                snapshot = unseal(path.read_bytes(), path.name)
-            except ArtefactRefused:  # another kind of artefact
-                continue
-            found[path.name[:12]] = snapshot.examples_next
-    return found
+def _reach_of(made: Learned, digest: str) -> int:
+    """Return how many examples the trained version contains whose digest begins so."""
+    [path] = made.artefacts_folder.rglob(f"{digest}*")
+    try:
+        return unseal(path.read_bytes(), path.name).examples_next
+    except ArtefactRefused:  # the release's own, which contains none
+        return 0
 
 
 async def _watch(made: Learned, digest: str, labels: int) -> Noted:
@@ -91,7 +89,7 @@ async def _watch(made: Learned, digest: str, labels: int) -> Noted:
     await log.producer().produce(topics.deployments(made.name), encode(deployment(made.model, digest)), key=b"fraud")
     async with ScoringClient(made.name, log=log) as client:
         await _ready(client)
-        looking = asyncio.create_task(_look(client, noted))
+        looking = asyncio.create_task(_look(made, client, noted))
         async with asyncio.TaskGroup() as labelling:
             for number in range(labels):
                 labelling.create_task(_label(client, log, f"{made.name}.settled", noted, f"e{number}"))
@@ -109,13 +107,15 @@ async def _ready(client: ScoringClient) -> None:
             await asyncio.sleep(0.2)
 
 
-async def _look(client: ScoringClient, noted: Noted) -> None:
+async def _look(made: Learned, client: ScoringClient, noted: Noted) -> None:
     number = 0
     while True:
         number += 1
         digest = await _ask(client, f"look-{number}")
         if digest is not None:
             noted.served.append((time.perf_counter(), digest))
+            if digest not in noted.reach:
+                noted.reach[digest] = _reach_of(made, digest)
         await asyncio.sleep(1 / LOOKS_A_S)
 
 
