@@ -1,9 +1,9 @@
 """How soon after a label the weights that contain it serve: from its publication to a reply that names such weights.
 
 Callers ask all the while, and note which trained version each reply names, and by its snapshot up to where in the
-examples it reaches: at once, for a snapshot is only kept for a while. Afterwards the examples say where each label is. A
-label's time runs until the first reply that arrived and rests on a version which contains it; how often callers look is
-a part of it.
+examples it reaches: at once, for a snapshot is only kept for a while. Afterwards the examples say where each label is.
+A label's time runs until the first reply that arrived and rests on a version which contains it; how often callers look
+is a part of it.
 """
 
 from __future__ import annotations
