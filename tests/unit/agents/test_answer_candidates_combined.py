@@ -10,14 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from agents.learn import LearningRole
-from agents.runner import Runner
 from definitions.declared import GraphDefinition, ModelDefinition
 from streams.messages import ScoreReply
 from tests.builders import declare
 from tests.releases import release
 from tests.unit.agents.test_answer_candidates import APP, deploy
-from tests.unit.agents.test_score import NOW_MS, Scoring, counted
+from tests.unit.agents.test_score import NOW_MS, Scoring, counted, learn
 
 LEARNERS = """\
     both = hr.ensemble("offline", "online", weights=(2, 1), by="logit")
@@ -61,13 +59,7 @@ async def started(directory: Path, model: ModelDefinition, graph: GraphDefinitio
         # Of one item all are clicked on, of the others none.
         clicked = {"id": f"F{number}", "item": "i1" if number % 4 == 1 else "i2", "at": scoring.log.now_ms() + 1}
         await scoring.log.producer().produce("clicked", json.dumps(clicked).encode(), key=b"F%d" % number)
-    role = LearningRole(scoring.app, scoring.context)
-    member = scoring.log.member(role.subscription())
-    runner = Runner(member, role, scoring.metrics)
-    await member.start(runner)
-    while (batch := await member.poll(0)) is not None:
-        await runner.take(batch)
-    await member.stop(1.0)
+    await learn(scoring)
     return scoring
 
 

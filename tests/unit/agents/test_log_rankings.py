@@ -11,8 +11,6 @@ import msgspec
 import pytest
 
 from agents import log_rankings
-from agents.learn import LearningRole
-from agents.runner import Runner
 from batch.read_predictions import PredictionReader, Probe, Unread
 from definitions.declared import GraphDefinition
 from streams import topics
@@ -24,7 +22,7 @@ from streams.vectors import VectorLayout
 from tests.builders import app_definition, declare
 from tests.releases import release
 from tests.unit.agents.test_answer_candidates import APP, CLICK, ITEMS, RANKING, TASTES, body, deploy, publish
-from tests.unit.agents.test_score import HOUR_MS, NOW_MS, TRACE, Scoring, counted
+from tests.unit.agents.test_score import HOUR_MS, NOW_MS, TRACE, Scoring, counted, learn
 from tests.unit.batch.test_read_predictions import RecordsHistory
 
 PAID = 5.0
@@ -131,14 +129,7 @@ async def test_labels_meet_candidates_in_the_join_that_there_is(scoring: Scoring
     [ranked] = [each for each in await scoring.predictions() if each.label_key == "Ki8"]
     clicked = {"id": "Ki8", "item": "i1", "at": scoring.log.now_ms() + 1}
     await scoring.log.producer().produce("clicked", json.dumps(clicked).encode(), key=b"Ki8")
-
-    role = LearningRole(scoring.app, scoring.context)
-    member = scoring.log.member(role.subscription())
-    runner = Runner(member, role, scoring.metrics)
-    await member.start(runner)
-    while (batch := await member.poll(0)) is not None:
-        await runner.take(batch)
-    await member.stop(1.0)
+    await learn(scoring)
 
     [example] = [
         msgspec.json.decode(each.value() or b"", type=Example)

@@ -14,6 +14,7 @@ import pytest
 
 from agents.context import RoleContext
 from agents.featurize import FeaturesRole
+from agents.learn import LearningRole
 from agents.metrics import Metrics
 from agents.runner import Runner
 from agents.score import ScoringRole
@@ -177,6 +178,17 @@ class Scoring:
         digest = self.artefacts.put(learner.snapshot(Cut(generation, position)))
         self.store.advance_pointer(f"model.{self.model.key}.online", Pointer(generation, position, digest))
         return digest
+
+
+async def learn(scoring: Scoring) -> None:
+    """Let the labels of what was asked arrive, and the learning role do its work."""
+    role = LearningRole(scoring.app, scoring.context)
+    member = scoring.log.member(role.subscription())
+    runner = Runner(member, role, scoring.metrics)
+    await member.start(runner)
+    while (batch := await member.poll(0)) is not None:
+        await runner.take(batch)
+    await member.stop(1.0)
 
 
 async def until(condition: Callable[[], bool]) -> None:

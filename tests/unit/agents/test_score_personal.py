@@ -11,9 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agents.learn import LearningRole
 from agents.personal_cells import PersonalCodec, fold, named
-from agents.runner import Runner
 from definitions.declared import ModelDefinition, RouteDefinition
 from online_models.personal import Evidence, Instance, PersonalModel, Population
 from online_models.personal.exploring import draw
@@ -23,7 +21,7 @@ from streams.records import Partition
 from streams.store import Cell, Link, Question, Row, RowKey, fresh_mark
 from tests.builders import model_definition, personal_learner, river_learner, xgboost_learner
 from tests.releases import linear, release
-from tests.unit.agents.test_score import BODY, Scoring
+from tests.unit.agents.test_score import BODY, Scoring, learn
 
 OWN = personal_learner(by=(("carrier",), ("origin", "carrier")))
 LATE = model_definition(
@@ -53,17 +51,6 @@ async def scoring(tmp_path: Path) -> AsyncIterator[Scoring]:
     found = await started(LATE, tmp_path)
     yield found
     await found.member.stop(1.0)
-
-
-async def learn(scoring: Scoring) -> None:
-    """Let the labels of what was asked arrive, and the learning role do its work."""
-    role = LearningRole(scoring.app, scoring.context)
-    member = scoring.log.member(role.subscription())
-    runner = Runner(member, role, scoring.metrics)
-    await member.start(runner)
-    while (batch := await member.poll(0)) is not None:
-        await runner.take(batch)
-    await member.stop(1.0)
 
 
 async def arrive(scoring: Scoring, number: int) -> None:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -23,7 +22,7 @@ from streams.messages import ScoreReply
 from streams.request_reply import TIMEOUT_MS, ReplyTo, Request
 from tests.builders import model_definition, river_learner, xgboost_learner
 from tests.inference_servers import InferenceServer, Row, inference_server
-from tests.releases import linear, release
+from tests.releases import linear
 from tests.unit.agents.test_score import BODY, DEADLINE_S, Scoring, until
 
 BUDGET_MS = 20_000
@@ -48,22 +47,6 @@ def far(url: str, *, protocol: str = "open_inference", **changes: Any) -> Learne
 def model(remote: LearnerDefinition, route: RouteDefinition | None = None, *more: LearnerDefinition) -> ModelDefinition:
     learners = [remote, xgboost_learner(), river_learner(factory=linear), *more]
     return model_definition(learners=learners, route=route or RouteDefinition("far", fallback="offline"))
-
-
-@pytest.fixture
-async def started(tmp_path: Path) -> AsyncIterator[Any]:
-    running: list[Scoring] = []
-
-    async def start(definition: ModelDefinition) -> Scoring:
-        scoring = Scoring(definition, tmp_path)
-        running.append(scoring)
-        await scoring.start()
-        await scoring.deploy(release(definition, scoring.artefacts))
-        return scoring
-
-    yield start
-    for scoring in running:
-        await scoring.member.stop(5.0)
 
 
 async def asked(scoring: Scoring, n: int = 1, *, budget_ms: int = BUDGET_MS, body: object = BODY) -> None:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
 import pytest
 
 from agents.ask_grpc import MOST_ANSWER_BYTES
-from definitions.declared import LearnerDefinition, ModelDefinition, RouteDefinition
+from definitions.declared import LearnerDefinition
 from definitions.errors import DefinitionError
 from definitions.learners import open_inference
 from online_models.circuit import FAILURES
 from online_models.learners.remote.grpc_messages import messages
 from streams.request_reply import TIMEOUT_MS
-from tests.builders import model_definition, river_learner, xgboost_learner
 from tests.grpc_inference_server import GrpcServer, grpc_server
-from tests.releases import linear, release
-from tests.unit.agents.test_score import Scoring, until
-from tests.unit.agents.test_score_remote import BUDGET_MS, asked, distance, replied
+from tests.unit.agents.test_score import until
+from tests.unit.agents.test_score_remote import BUDGET_MS, asked, distance, model, replied
 
 
 @pytest.fixture
@@ -31,27 +28,6 @@ def server() -> Iterator[GrpcServer]:
 
 def far(url: str, **changes: Any) -> LearnerDefinition:
     return open_inference(url, **{"model": "late", "missing": 0.0, "timeout": "20s", **changes}).definition("far")
-
-
-def model(remote: LearnerDefinition, route: RouteDefinition | None = None) -> ModelDefinition:
-    learners = [remote, xgboost_learner(), river_learner(factory=linear)]
-    return model_definition(learners=learners, route=route or RouteDefinition("far", fallback="offline"))
-
-
-@pytest.fixture
-async def started(tmp_path: Path) -> AsyncIterator[Any]:
-    running: list[Scoring] = []
-
-    async def start(definition: ModelDefinition) -> Scoring:
-        scoring = Scoring(definition, tmp_path)
-        running.append(scoring)
-        await scoring.start()
-        await scoring.deploy(release(definition, scoring.artefacts))
-        return scoring
-
-    yield start
-    for scoring in running:
-        await scoring.member.stop(5.0)
 
 
 @pytest.mark.parametrize("on", ["matrix", "columns"])
