@@ -48,8 +48,6 @@ class LearningRole:
     """
 
     name = "learning"
-    linger_ms = 5
-    """It answers nobody: records that wait so long for company cost a fraction of what each costs alone."""
 
     def __init__(self, app: AppDefinition, context: RoleContext) -> None:
         self._context = context

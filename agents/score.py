@@ -26,8 +26,6 @@ class ScoringRole:
     """Answers the requests of every model and graph of an app. Implements `agents.transport.Role`."""
 
     name = "scoring"
-    answers = True
-    """Somebody waits: roles that answer nobody stand back for it."""
 
     def __init__(self, app: AppDefinition, context: RoleContext) -> None:
         self._context = context

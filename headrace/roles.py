@@ -4,26 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from importlib import import_module
 
 from agents.context import RoleContext
 from agents.host import host
 from agents.metrics import Metrics
 from agents.serve_health import HealthServer, heartbeat_check, paused_check
 from agents.transport import Role
+from definitions.declared import AppDefinition
 from headrace.session import Session
 from headrace.settings import ROLES
 
-CLASSES: Mapping[str, tuple[str, str]] = {
-    "features": ("agents.featurize", "FeaturesRole"),
-    "scoring": ("agents.score", "ScoringRole"),
-    "learning": ("agents.learn", "LearningRole"),
-    "monitoring": ("agents.watch", "MonitoringRole"),
+
+@dataclass(frozen=True, slots=True)
+class RoleKind:
+    """Where a role is defined, and how its process is to run. A role is made with ``(app, RoleContext)``."""
+
+    module: str
+    class_name: str
+    is_awaited: bool = False
+    """Whether callers wait for its answers: the processes of the others stand back for it."""
+    linger_ms: int | None = None
+    """How long its records wait for company; None where the default of producers is best."""
+
+    def load(self) -> Callable[[AppDefinition, RoleContext], Role]:
+        """Import the class."""
+        found: Callable[[AppDefinition, RoleContext], Role] = getattr(import_module(self.module), self.class_name)
+        return found
+
+
+KINDS: Mapping[str, RoleKind] = {
+    "features": RoleKind("agents.featurize", "FeaturesRole"),
+    "scoring": RoleKind("agents.score", "ScoringRole", is_awaited=True),
+    "learning": RoleKind("agents.learn", "LearningRole", linger_ms=5),
+    "monitoring": RoleKind("agents.watch", "MonitoringRole"),
 }
-"""Role name to (module, class). A role is made with ``(app, RoleContext)``."""
 
 DRAIN_S = 7.0
 """How long a role may finish what it has taken: with leaving its group it stays below the 10 s of a stop."""
@@ -32,12 +50,6 @@ _TICK_S = 1.0
 _STUCK_S = 30.0
 
 Say = Callable[[str], None]
-
-
-def class_of(name: str) -> Any:
-    """Return the class of a role; one may say ``linger_ms``, and ``answers``."""
-    module, class_name = CLASSES[name]
-    return getattr(importlib.import_module(module), class_name)
 
 
 async def serve(names: Sequence[str], session: Session, *, stop: asyncio.Event, say: Say) -> None:
@@ -66,7 +78,7 @@ async def _host(role: Role, session: Session, metrics: Metrics, stop: asyncio.Ev
 
 def _built(name: str, session: Session, context: RoleContext) -> list[Role]:
     """Return what runs under a role's name: the features role brings the copies that its rekeyed views read."""
-    role: Role = class_of(name)(session.app, context)
+    role = KINDS[name].load()(session.app, context)
     if name != "features" or not session.app.copies:
         return [role]
     from agents.copy_events import CopyRole  # noqa: PLC0415  # only where it is needed

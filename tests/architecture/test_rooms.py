@@ -12,7 +12,7 @@ import pytest
 
 from headrace.command import COMMANDS
 from headrace.command.run import RoleName
-from headrace.roles import CLASSES
+from headrace.roles import KINDS
 from headrace.settings import ROLES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -139,4 +139,4 @@ def test_every_command_has_its_module() -> None:
 
 
 def test_every_role_has_its_admin_port_and_its_name_on_the_command_line() -> None:
-    assert tuple(CLASSES) == ROLES == tuple(RoleName)
+    assert tuple(KINDS) == ROLES == tuple(RoleName)
