@@ -221,7 +221,8 @@ class Tally(msgspec.Struct, array_like=True, tag="tally"):
 
 JoinState = KeyState | DueKeys | Clock | Tally | None
 
-_ENCODER = msgspec.msgpack.Encoder(order="deterministic")
+_ENCODER = msgspec.msgpack.Encoder()
+"""Mappings in the order in which they became: an example that is made again from a cell has the bytes it had."""
 _DECODER: msgspec.msgpack.Decoder[JoinState] = msgspec.msgpack.Decoder(KeyState | DueKeys | Clock | Tally | None)
 
 

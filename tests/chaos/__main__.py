@@ -23,6 +23,7 @@ from headrace import servers
 from tests.chaos.learning import Taught, teach
 from tests.chaos.learning_crash import MUTANTS as LEARNING_MUTANTS
 from tests.chaos.learning_scored import Scored, score_and_label
+from tests.chaos.learning_stage import flights
 from tests.chaos.scenarios import ALL, GOES_BACK, REKEYED
 from tests.chaos.scoring import survive
 from tests.chaos.scoring_mutant import MUTANTS as SCORING_MUTANTS
@@ -115,13 +116,21 @@ def play_scoring(folder: Path, *, seed: int, mutant: str = "") -> Outcome:
     )
 
 
-def play_learning(
-    folder: Path, *, seed: int, kills: int = LEARNING_KILLS, rollbacks: int = LEARNING_ROLLBACKS, mutant: str = ""
+def play_learning(  # how much of it is played
+    folder: Path,
+    *,
+    seed: int,
+    kills: int = LEARNING_KILLS,
+    rollbacks: int = LEARNING_ROLLBACKS,
+    flights: int = 0,
+    mutant: str = "",
 ) -> Outcome:
-    """Play the scenario of labels on the servers of ``folder``."""
+    """Play the scenario of labels on the servers of ``folder``, with so many flights at least."""
     own = folder / (mutant or LEARNING)
     return _learned(
-        LEARNING, seed, lambda: teach(folder, own, seed=seed, kills=kills, rollbacks=rollbacks, mutant=mutant)
+        LEARNING,
+        seed,
+        lambda: teach(folder, own, seed=seed, kills=kills, rollbacks=rollbacks, flights=flights, mutant=mutant),
     )
 
 
@@ -213,7 +222,7 @@ def _play(name: str, folder: Path, seed: int, events: int) -> Outcome:
     if name == SCORING:
         return play_scoring(folder, seed=seed)
     if name == LEARNING:
-        return play_learning(folder, seed=seed)
+        return play_learning(folder, seed=seed, flights=len(flights()))
     if name == SCORED:
         return play_scored(folder, seed=seed)
     return play(name, folder, seed=seed, events=events)

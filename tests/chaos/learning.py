@@ -42,6 +42,7 @@ from tests.chaos.truth import records
 from tests.chaos.workers import chain_breaks
 
 FLIGHTS_A_S = 40.0
+_FLIGHTS_AT_ONCE = 2_000
 MOST_HITS = 6
 """The greatest number of times that a process comes to its point and lives."""
 
@@ -83,8 +84,13 @@ class Taught:
         return self.outcomes
 
 
-def teach(home: Path, folder: Path, *, seed: int, kills: int, rollbacks: int, mutant: str = "") -> Taught:
-    """Play the scenario on the servers of ``home``, which are started if they are not up, and judge what is left."""
+def teach(  # noqa: PLR0913  # how much of it is played
+    home: Path, folder: Path, *, seed: int, kills: int, rollbacks: int, flights: int = 0, mutant: str = ""
+) -> Taught:
+    """Play the scenario on the servers of ``home``, which are started if they are not up, and judge what is left.
+
+    While processes are killed, `FLIGHTS_A_S` take off; behind that, as many as are missing to ``flights`` of them.
+    """
     stage = LearningStage(folder, home, f"teach-{uuid.uuid4().hex[:8]}", seed)
     found = Taught(0)
     with LearningWorkers(stage, 1 if mutant else _AT_ONCE, mutant=mutant) as workers:
@@ -93,6 +99,9 @@ def teach(home: Path, folder: Path, *, seed: int, kills: int, rollbacks: int, mu
                 _kill(workers, found, kills * number // (rollbacks + 1), mutant)
                 if number <= rollbacks:
                     found.rollbacks += _go_back_until_refused(stage, workers)
+        while stage.published < flights:
+            stage.fly(min(_FLIGHTS_AT_ONCE, flights - stage.published))
+            stage.until_learned()
         stage.end_the_year()
         stage.until_learned()
         workers.check_alive()
@@ -215,7 +224,7 @@ def _kept(log: Sequence[bytes], found: Taught) -> dict[Position, bytes]:
     for value in log:
         position = position_of(value)
         if kept.setdefault(position, value) != value:
-            found.problems.append(f"example {position}: expected equal bytes where it was sent again")
+            found.problems.append(f"example {position}: expected to be sent again as {kept[position]!r}, got {value!r}")
     found.copies = len(log) - len(kept)
     return kept
 

@@ -1,14 +1,15 @@
 """The world of the learning scenarios: a model with six kinds of River learners and a personal one; flights that land.
 
-Predictions are written as the scoring role writes them, landings are events that the router has to copy. Some landings
-never come, come early, come twice, or are corrected; some predictions are written twice.
+The flights are New York's of January to March 2013, each landing when and as late as it did; behind the last of March
+they begin again. Predictions are written as the scoring role writes them, landings are events that the router has to
+copy. What was cancelled never lands; some landings are lost, come early, come twice, or are corrected; some predictions
+are written twice, and some name no carrier.
 """
 
 from __future__ import annotations
 
 import heapq
 import json
-import math
 import operator
 import random
 import sys
@@ -16,24 +17,29 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from agents import personal_cells
 from agents.read_progress import fold
 from definitions.declared import ModelDefinition
+from examples.flights.data import Flight, read_flights
+from examples.flights.timeline import NEW_YORK
 from streams import joins, topics
 from streams.messages import Prediction, encode
 from streams.pointers import learner_pointer
 from streams.store import Pointer, Question
 from streams.store.redis import RedisStore
-from tests.chaos.stage import DEADLINE_S, PARTITIONS, START_MS, ChaosError, Stage
+from tests.chaos.stage import DEADLINE_S, PARTITIONS, ChaosError, Stage
 from tests.chaos.workers import Workers
 
 KINDS = ("linear", "bayes", "tree", "woods", "odd", "bagged")
 PERSONAL = "own"
 MINUTE_MS = 60_000
 DAY_MS = 24 * 60 * MINUTE_MS
+_MONTHS_MS = 90 * DAY_MS
 
 _APP = '''
 from datetime import datetime
@@ -71,8 +77,8 @@ class Arrived(hr.Event, topic="{name}.arrived", id="flight", at="at", disorder="
 
 
 class Late(hr.Model, version=1):
-    features = [hr.request("distance", float), hr.request("delay", float), hr.request("seats", int),
-                hr.request("carrier", str), hr.request("rain", bool)]
+    features = [hr.request("distance", int), hr.request("hour", float), hr.request("origin", str),
+                hr.request("carrier", str), hr.request("weekend", bool)]
     label = hr.Label(Arrived, key="flight", value=Arrived.delay_min > 15, within="24h", otherwise=False)
     linear = hr.river(scaled)
     bayes = hr.river(lambda: naive_bayes.GaussianNB())
@@ -80,7 +86,7 @@ class Late(hr.Model, version=1):
     woods = hr.river(lambda: forest.ARFClassifier(n_models=3, seed=1))
     odd = hr.river(lambda: preprocessing.MinMaxScaler() | Odd())
     bagged = hr.river(lambda: ensemble.BaggingClassifier(scaled(), n_models=3, seed=1))
-    own = hr.personal(of="linear", by=("carrier", ("carrier", "seats")), features=["distance", "delay"])
+    own = hr.personal(of="linear", by=("carrier", ("origin", "distance")), features=["distance", "hour"])
     route = hr.Route(champion="linear")
 '''
 
@@ -126,13 +132,14 @@ class LearningStage(Stage):
     # -- records
 
     def fly(self, flights: int) -> None:
-        """Let so many more take off, one each two minutes of event time, and land what is due."""
+        """Let so many more take off, in the order of their schedule, and land what is due."""
         for _ in range(flights):
             number, self.published = self.published, self.published + 1
-            at_ms = START_MS + number * 2 * MINUTE_MS
-            self._owe(number, at_ms)
+            flight, later_ms = self._flight(number)
+            at_ms = flight.scheduled_ms + later_ms
+            self._owe(number, flight, later_ms)
             self._land(at_ms)
-            self._ask(number, at_ms)
+            self._ask(number, flight, at_ms)
         if self._sender.flush(DEADLINE_S):
             raise ChaosError("the broker did not take every record")
 
@@ -155,45 +162,53 @@ class LearningStage(Stage):
 
     def end_the_year(self) -> None:
         """Let nobody land days later, in every partition: whoever still waits waits no longer."""
-        at_ms = START_MS + self.published * 2 * MINUTE_MS + 10 * DAY_MS
+        flight, later_ms = self._flight(self.published)
+        at_ms = flight.scheduled_ms + later_ms + 10 * DAY_MS
         self._land(at_ms)
         for index in range(PARTITIONS):
             body = {"flight": f"N{index}", "delay_min": 0.0, "at": at_ms}
             self._sender.produce(self.topic, json.dumps(body).encode(), partition=index)
         self._sender.flush(DEADLINE_S)
 
-    def _ask(self, number: int, at_ms: int) -> None:
+    def _flight(self, number: int) -> tuple[Flight, int]:
+        """Return a flight, and by how much later than in 2013 it takes place."""
+        rounds, index = divmod(number, len(flights()))
+        return flights()[index], rounds * _MONTHS_MS
+
+    def _ask(self, number: int, flight: Flight, at_ms: int) -> None:
         chance, key = random.Random(f"{self.seed} asked {number}"), f"F{number}"
-        vector = [chance.uniform(100, 3_000), chance.gauss(0, 20), chance.randrange(50, 400)]
-        carrier = chance.choice(("AA", "B6", "UA", None))
+        local = datetime.fromtimestamp(flight.scheduled_ms / 1000, NEW_YORK)
+        carrier = None if chance.random() < 0.05 else flight.carrier
+        entities: dict[str, str | int] = {"origin": flight.origin, "distance": flight.distance_mi}
         asked = Prediction(
             request_id=f"{self.name}.late.requests/0@{number}",
             model=self.model.key,
             release="",
             label_key=key,
             at_ms=at_ms,
-            vector=[*vector, carrier, chance.random() < 0.3],
+            vector=[flight.distance_mi, local.hour + local.minute / 60, flight.origin, carrier, local.weekday() > 4],
             scores={"linear": chance.random()},
             versions=[],
             champion="linear",
             status="ok",
             positions={},
             features_as_of=None,
-            entities={"seats": vector[2]} if carrier is None else {"carrier": carrier, "seats": vector[2]},
+            entities=entities if carrier is None else {**entities, "carrier": carrier},
         )
         for _ in range(1 + (chance.random() < 0.03)):
             self._sender.produce(self.outcomes, encode(asked), key=key.encode())
 
-    def _owe(self, number: int, at_ms: int) -> None:
-        """Note what will be known of a flight's landing; nothing of one in seven."""
+    def _owe(self, number: int, flight: Flight, later_ms: int) -> None:
+        """Note what will be known of a flight's landing; nothing of one that has none, and of a few others."""
         chance, key = random.Random(f"{self.seed} landed {number}"), f"F{number}"
-        if chance.random() < 0.15:
+        if flight.arrived_ms is None or chance.random() < 0.05:
             return
-        after_ms = -MINUTE_MS if chance.random() < 0.03 else round(math.exp(chance.gauss(4, 1)) * MINUTE_MS)
-        body = {"flight": key, "delay_min": chance.gauss(10, 20), "at": at_ms + after_ms}
+        is_early = chance.random() < 0.03
+        at_ms = (flight.scheduled_ms - MINUTE_MS if is_early else flight.arrived_ms) + later_ms
+        body = {"flight": key, "delay_min": float(flight.arrival_delay_min or 0), "at": at_ms}
         said = [body] * (1 + (chance.random() < 0.05))
         if chance.random() < 0.05:
-            said.append({**body, "delay_min": chance.gauss(10, 20), "at": at_ms + after_ms + 30 * MINUTE_MS})
+            said.append({**body, "delay_min": chance.gauss(10, 20), "at": at_ms + 30 * MINUTE_MS})
         for place, each in enumerate(said):
             heapq.heappush(self._owed, (int(str(each["at"])), number * 10 + place, json.dumps(each).encode()))
 
@@ -265,6 +280,12 @@ class LearningStage(Stage):
         [rows] = store.read(Question(folds=[name]), timeout_ms=10_000).rows
         reached = {int(place.rpartition("/")[2]): stored.row.next for place, stored in rows.items()}
         return reached == self.ends_of(topic)
+
+
+@cache
+def flights() -> Sequence[Flight]:
+    """Return the flights of January to March 2013 in the order of their schedule. Cost: 2 s, once."""
+    return read_flights((1, 2, 3))
 
 
 class LearningWorkers(Workers):

@@ -11,7 +11,7 @@ import msgspec
 from streams.chain import Slot
 from streams.joins import CLOCK, TALLY, DueKeys, JoinCodec, JoinRule, JoinState, KeyState, Tally
 from streams.joins.matching import CELLS_A_STEP, KEYS_A_CHUNK, Join
-from streams.messages import Example, LabelSeen, Outcome, Prediction, Progress
+from streams.messages import Example, LabelSeen, Outcome, Prediction, Progress, encode
 from tests.plain_join import Found, PlainJoin
 
 WITHIN = 960
@@ -50,7 +50,7 @@ class Writer:
             for step in join.apply(offset, log[offset]):
                 for example in step.examples:
                     again = self.sent.setdefault((example.next, example.index), example)
-                    assert again == example
+                    assert encode(again) == encode(example)
                 changed.update(step.changed)
                 self.largest = max(self.largest, len(set(step.changed)))
                 steps += 1
@@ -97,8 +97,9 @@ class Writer:
 
 def _prediction(number: int, key: str | None, at_ms: int) -> Prediction:
     return Prediction(
-        request_id=f"r{number}", model="m", release="", label_key=key, at_ms=at_ms, vector=[number], scores={"a": 0.5},
-        versions=[], champion="a", status="ok", positions={}, features_as_of=None,
+        request_id=f"r{number}", model="m", release="", label_key=key, at_ms=at_ms, vector=[number],
+        scores={"b": 0.5, "a": 0.5}, versions=[], champion="a", status="ok", positions={}, features_as_of=None,
+        entities={"y": "1", "x": 2},
     )  # fmt: skip
 
 
