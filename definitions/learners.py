@@ -194,10 +194,11 @@ def open_inference(  # noqa: PLR0913  # one keyword for each thing that the prot
     """Score with a model on a server that speaks the Open Inference Protocol v2 (KServe, Triton, MLServer).
 
     ``url`` is the server's root: ``http://host:port``, or where it is to be asked by gRPC ``grpc://host:port``, with
-    TLS ``grpcs://`` (the extra ``headrace[grpc]``). ``on="matrix"``: one FP32 tensor called ``input``, the encoder's
-    columns; ``on="columns"``: a tensor per input of the model, numbers as FP32 and categories as BYTES. A value that is
-    missing goes as the number ``missing``, because JSON has no NaN, a category as "". ``output`` names the tensor of
-    scores where there are several. Waits ``timeout`` at most, less where the request has less left.
+    TLS ``grpcs://`` (the extra ``headrace[grpc]``; an authority of your own is named to gRPC by its variable
+    ``GRPC_DEFAULT_SSL_ROOTS_FILE_PATH``). ``on="matrix"``: one FP32 tensor called ``input``, the encoder's columns;
+    ``on="columns"``: a tensor per input of the model, numbers as FP32 and categories as BYTES. A value that is missing
+    goes as the number ``missing``, because JSON has no NaN, a category as "". ``output`` names the tensor of scores
+    where there are several. Waits ``timeout`` at most, less where the request has less left.
     """
     declaring = _declaring()
     more = {"input": declaring.text(input, "input"), "output": declaring.text(output, "output")}

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,10 +20,14 @@ Score = Callable[[Any], float]
 
 
 class GrpcServer:
-    """One model, ``late``, on a port of its own. Set ``body``, ``code`` or ``hold`` to make it fail."""
+    """One model, ``late``, on a port of its own. Set ``body``, ``code`` or ``hold`` to make it fail.
 
-    def __init__(self, score: Score) -> None:
+    With a folder that has ``key.pem`` and ``cert.pem`` it speaks TLS.
+    """
+
+    def __init__(self, score: Score, tls: Path | None = None) -> None:
         self.score = score
+        self._scheme = "grpc" if tls is None else "grpcs"
         self.body: bytes | None = None
         """Sent in place of an answer."""
         self.raw = False
@@ -38,13 +43,17 @@ class GrpcServer:
         self._grpc = grpc.server(self._pool)
         handler = grpc.unary_unary_rpc_method_handler(self._answer)
         self._grpc.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, {_NAME: handler}),))
-        self.port = self._grpc.add_insecure_port("127.0.0.1:0")
+        self.port = (
+            self._grpc.add_insecure_port("127.0.0.1:0")
+            if tls is None
+            else self._grpc.add_secure_port("127.0.0.1:0", _identity(tls))
+        )
         self._grpc.start()
 
     @property
     def url(self) -> str:
         """Its root."""
-        return f"grpc://127.0.0.1:{self.port}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     def close(self) -> None:
         """Stop. Its port is dead then."""
@@ -72,6 +81,11 @@ class GrpcServer:
         return sent
 
 
+def _identity(folder: Path) -> Any:
+    pair = (folder / "key.pem").read_bytes(), (folder / "cert.pem").read_bytes()
+    return grpc.ssl_server_credentials([pair])
+
+
 def _rows(asked: Any) -> Sequence[Any]:
     rows, first = asked.inputs[0].shape[0], asked.inputs[0]
     if len(asked.inputs) == 1:
@@ -87,9 +101,9 @@ def _rows(asked: Any) -> Sequence[Any]:
 
 
 @contextmanager
-def grpc_server(score: Score) -> Iterator[GrpcServer]:
+def grpc_server(score: Score, tls: Path | None = None) -> Iterator[GrpcServer]:
     """Serve a model for as long as the block lasts."""
-    server = GrpcServer(score)
+    server = GrpcServer(score, tls)
     try:
         yield server
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -16,6 +17,7 @@ from online_models.circuit import FAILURES
 from online_models.learners.remote.grpc_messages import messages
 from streams.request_reply import TIMEOUT_MS
 from tests.grpc_inference_server import GrpcServer, grpc_server
+from tests.redis_servers import certificate
 from tests.unit.agents.test_score import until
 from tests.unit.agents.test_score_remote import BUDGET_MS, asked, distance, model, replied
 
@@ -46,6 +48,40 @@ async def test_a_learner_on_a_server_answers(server: GrpcServer, started: Any, o
     assert 0 < left_s <= BUDGET_MS / 1_000, "the deadline goes with the call"
     assert 0 < int(metadata[TIMEOUT_MS]) < BUDGET_MS
     assert scoring.count("remote_calls", model="late", learner="far", result="ok") == 1
+
+
+@pytest.fixture(scope="module")
+def trusted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a certificate that this process trusts: gRPC reads once, at the first channel, whom to trust."""
+    folder = tmp_path_factory.mktemp("tls")
+    certificate(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", str(folder / "cert.pem"))
+        yield folder
+
+
+async def test_a_learner_is_asked_over_tls(trusted: Path, started: Any) -> None:
+    with grpc_server(distance, tls=trusted) as server:
+        scoring = await started(model(far(server.url)))
+
+        await asked(scoring)
+        [reply] = await replied(scoring)
+
+    assert server.url.startswith("grpcs://")
+    assert (reply.status, reply.scores) == ("ok", {"far": 0.2475})
+
+
+@pytest.mark.usefixtures("trusted")
+async def test_a_server_that_nobody_vouches_for_gets_no_features(tmp_path: Path, started: Any) -> None:
+    certificate(tmp_path)
+    with grpc_server(distance, tls=tmp_path) as server:
+        scoring = await started(model(far(server.url)))
+
+        await asked(scoring)
+        [reply] = await replied(scoring)
+
+    assert (reply.status, reply.message) == ("degraded", "no score of far: unreachable")
+    assert server.calls == []
 
 
 async def test_a_dead_server_costs_nobody_an_answer(server: GrpcServer, started: Any) -> None:
