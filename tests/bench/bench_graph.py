@@ -227,7 +227,9 @@ async def _ask(made: Project, given: Given, requests: int) -> tuple[list[ScoreRe
     """Ask one after the other, a tenth more to warm up; return all replies with their times."""
     replies, took_ms = [], []
     async with ScoringClient(made.name, kafka=made.kafka) as client:
-        await client.score("ranking", candidates=[], entities={"member": "m000"}, inputs=given.inputs())
+        await client.score(
+            "ranking", candidates=[], entities={"member": "m000"}, inputs=given.inputs(), timeout_ms=TIMEOUT_MS
+        )
         with without_collections():
             for number in range(requests + max(1, requests // 10)):
                 member, inputs = f"m{number % MEMBERS:03d}", given.inputs()
@@ -262,7 +264,7 @@ class InMemory:
         names = sorted(self.graph.reads)
         self.features: dict[str, list[Value]] = {each: chance.uniform(0, 100, ITEMS).tolist() for each in names}
         self.arrays = {each: np.array(values, dtype=np.float64) for each, values in self.features.items()}
-        self.place = {each: place for place, each in enumerate(self.given.ids)}
+        self.place: dict[str | int, int] = {each: place for place, each in enumerate(self.given.ids)}
         self.rows = self.given.matrix._rows
 
     def ask(self) -> Ask:
@@ -315,7 +317,7 @@ class InMemory:
             if each.view == "items":
                 matrix[:, column] = [self.features[each.name][place] for place in best]
             elif each.view == "members":
-                matrix[:, column] = self.features[each.name][0]  # type: ignore[call-overload]  # a number
+                matrix[:, column] = self.features[each.name][0]
             else:
                 matrix[:, column] = prices[best] if each.name == "price" else hour
         return matrix

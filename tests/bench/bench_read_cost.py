@@ -90,7 +90,7 @@ def main() -> None:
 def _work(view: ViewDefinition, partitions: int, *, few: bool) -> Work:
     [source] = view.sources
     sizes = {source.key: CellSizes(source, busy=_EVENTS_A_TILE)}
-    return read_work(view, sizes, {source.key: partitions}, few=few) + rows_work(partitions)
+    return read_work(view, sizes, {source.key: partitions}, few=few) + rows_work(source, partitions)
 
 
 def _measure(store: RedisStore, view: ViewDefinition, cell: bytes, asked_ms: int, partitions: int) -> float:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from agents.answer import ModelAnswers
-from agents.score import ScoringRole
+from agents.tell_answers import Answered
 from headrace import role
+from streams.messages import Prediction
 
 
 def is_quiet(answers: ModelAnswers) -> bool:
@@ -22,20 +22,12 @@ def is_quiet(answers: ModelAnswers) -> bool:
 
 def main() -> None:
     """Be the role."""
-    plain = ScoringRole._log
+    observe = ModelAnswers.observe
 
-    def log(self: ScoringRole, asked: Any, logged: Sequence[Any]) -> None:
-        if not is_quiet(asked.answers):
-            plain(self, asked, logged)  # type: ignore[arg-type]  # whatever the role hands over
+    def quietly(self: ModelAnswers, answers: Sequence[Answered]) -> list[Prediction]:
+        return [] if is_quiet(self) else observe(self, answers)
 
-    ScoringRole._log = log  # type: ignore[method-assign, assignment]
-    observe = getattr(ModelAnswers, "observe", None)
-    if observe is not None:  # predictions are made there, not with the answers
-
-        def quietly(self: ModelAnswers, answers: Any) -> Any:
-            return [] if is_quiet(self) else observe(self, answers)
-
-        setattr(ModelAnswers, "observe", quietly)  # noqa: B010  # it may not have one
+    ModelAnswers.observe = quietly  # type: ignore[method-assign]
     sys.argv[1:] = ["scoring"]
     role.main()
 

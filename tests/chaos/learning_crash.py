@@ -106,7 +106,7 @@ def learn_copies() -> None:
         opened(self, *given)
         self._positions = _NothingKnown(self._positions)
 
-    ExampleLearner.__init__ = mutant  # type: ignore[method-assign]
+    ExampleLearner.__init__ = mutant  # type: ignore[method-assign, assignment]
 
 
 def learn_copies_personally() -> None:
@@ -132,7 +132,8 @@ def commit_unacknowledged() -> None:
         self._rows.write()
         await write(self, after)
 
-    LabelJoiner.__init__, LabelJoiner._write = mutant, written_first  # type: ignore[method-assign]
+    LabelJoiner.__init__ = mutant  # type: ignore[method-assign, assignment]
+    LabelJoiner._write = written_first  # type: ignore[method-assign]
 
 
 def forget_positions() -> None:
