@@ -6,6 +6,7 @@ import copy
 import math
 import random
 from collections.abc import Sequence
+from functools import cache
 
 import pytest
 
@@ -45,6 +46,7 @@ def examples(n: int, *, seed: int = 1) -> tuple[Vectors, list[bool]]:
     return vectors, labels
 
 
+@cache
 def encoder() -> Encoder:
     """Return the encoder of the laws' inputs, frozen on their training vectors."""
     return Encoder.fit(INPUTS, examples(500)[0])

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 import xgboost
-from river import anomaly, forest, linear_model, naive_bayes, preprocessing, tree
+from river import anomaly, forest, linear_model, naive_bayes, optim, preprocessing, tree
 from river import ensemble as ensemble_of
 
 from agents.ask_remotes import RemoteAsker
@@ -30,6 +30,7 @@ from online_models.learners.remote.tensorflow_serving import TensorFlowServing
 from online_models.learners.restoring import LineUp
 from online_models.learners.river import RiverLearner
 from online_models.learners.xgboost import XGBoostScorer
+from online_models.searching import searched
 from online_models.snapshots import digest_of
 from online_models.turns import Turn
 from tests.contracts.model_contract import INPUTS, OnlineLearnerLaws, ScorerLaws, encoder, examples
@@ -108,6 +109,36 @@ class TestForestRegressor(RiverLaws):
 class TestBalancedLogisticRegression(RiverLaws):
     parameters: ClassVar[dict[str, Scalar]] = {"balance": "labels"}
     factory = staticmethod(lambda: preprocessing.StandardScaler() | linear_model.LogisticRegression())
+
+
+def _search(build: Callable[..., Any], examples: int) -> object:
+    settings = [{"rate": rate} for rate in (0.3, 0.1, 0.01, 0.001)]
+    return searched([build(**each) for each in settings], settings, examples)
+
+
+class TestSearchThatIsOver(RiverLaws):
+    factory = staticmethod(
+        lambda: _search(
+            lambda rate: preprocessing.StandardScaler() | linear_model.LogisticRegression(optim.SGD(rate)), 100
+        )
+    )
+
+
+class TestSearchThatGoesOn(RiverLaws):
+    factory = staticmethod(
+        lambda: _search(
+            lambda rate: preprocessing.StandardScaler() | linear_model.LogisticRegression(optim.SGD(rate)), 10_000
+        )
+    )
+
+
+class TestSearchAmongRegressors(RiverLaws):
+    labels_are_numbers = True
+    factory = staticmethod(
+        lambda: _search(
+            lambda rate: preprocessing.StandardScaler() | linear_model.LinearRegression(optim.SGD(rate)), 250
+        )
+    )
 
 
 class TestMiniBatches(RiverLaws):
