@@ -59,6 +59,8 @@ class Encoder:
     _accepted: tuple[frozenset[type], ...] = field(init=False, repr=False, compare=False)
     _keys: tuple[tuple[str, ...], ...] = field(init=False, repr=False, compare=False)
     """Per input, an embedding's names; empty for every other input."""
+    _width: int = field(init=False, repr=False, compare=False)
+    """How many columns a matrix has."""
     _names: tuple[str, ...] = field(init=False, repr=False, compare=False)
     _fitting: set[_Kinds] = field(init=False, repr=False, compare=False)
     """The types of vectors of numbers alone that were found to be right: there are few, and they come again."""
@@ -72,6 +74,7 @@ class Encoder:
         object.__setattr__(self, "_codes", codes)
         object.__setattr__(self, "_accepted", tuple(PLAIN_TYPES[each.type] for each in self.inputs))
         object.__setattr__(self, "_keys", tuple(_keys(each) for each in self.inputs))
+        object.__setattr__(self, "_width", sum(len(keys) or 1 for keys in self._keys))
         object.__setattr__(self, "_names", tuple(each.name for each in self.inputs))
         object.__setattr__(self, "_fitting", set())
 
@@ -174,7 +177,7 @@ class Encoder:
                 row[index] = codes.get(row[index])  # type: ignore[arg-type]  # a category, or None
         if any(self._keys):
             rows = [self._spread(row) for row in rows]
-        return np.array(rows, dtype=np.float32).reshape(len(rows), sum(len(keys) or 1 for keys in self._keys))
+        return np.array(rows, dtype=np.float32).reshape(len(rows), self._width)
 
     def matrix_of(self, columns: Sequence[NDArray[Any]], rows: int) -> NDArray[np.float32]:
         """Return checked columns as float32: to the bit what `matrix` gives for their rows.
@@ -186,7 +189,7 @@ class Encoder:
         Cost: 1 ns a number, 50 ns a category.
         """
         codes = dict(self._codes)
-        found = np.empty((rows, sum(len(keys) or 1 for keys in self._keys)), dtype=np.float32)
+        found = np.empty((rows, self._width), dtype=np.float32)
         place = 0
         for index, (keys, column) in enumerate(zip(self._keys, columns, strict=True)):
             if keys:
