@@ -205,10 +205,10 @@ class ModelAnswers:
             return [_known(request, _NOTHING, (), lost=self._views) for request in requests], None
         cells = dict(zip(wanted, found.beside, strict=True))
         self._served.follow(found.pointers)
-        versions = tuple(view.key for view in found.views)
         if self._model.lookups:
-            return self._look_up(requests, found.served, versions, until_ms=until_ms), cells
-        return [_known(request, each, versions) for request, each in zip(requests, found.served, strict=True)], cells
+            return self._look_up(requests, found.served, found.versions, until_ms=until_ms), cells
+        pairs = zip(requests, found.served, strict=True)
+        return [_known(request, each, found.versions) for request, each in pairs], cells
 
     def _look_up(
         self, requests: Sequence[Request], served: Sequence[Served], versions: tuple[str, ...], *, until_ms: float

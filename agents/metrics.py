@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from streams.store import Row, RowKey
+
 _LATENCY_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 _Kind = type[Counter] | type[Gauge] | type[Histogram]
@@ -98,6 +100,8 @@ class Metrics:
 
     def __init__(self, namespace: str) -> None:
         self.registry = CollectorRegistry()
+        self.rows: dict[RowKey, Row] = {}
+        """Each resume row as it is shown."""
         self._namespace = namespace
         self._found: dict[tuple[object, ...], Counter | Gauge | Histogram] = {}
         self._metrics = {name: self._make(name, kind, labels, text) for name, kind, labels, text in TABLE}

@@ -22,6 +22,9 @@ from streams.request_reply import Reason, ReplyTo, Request, Status
 from streams.request_reply.admission import MICRO_BATCH, ServiceTime, Waiting
 from streams.request_reply.reader import RequestReader
 
+PREDICTION_MS = 25
+"""How long a prediction may wait for company on its way to the log: its label comes later by far."""
+
 _NO_REASON = ""
 _LIKE_BUDGETS = 2
 
@@ -55,8 +58,8 @@ class RequestServer:
 
     def __init__(self, endpoints: Sequence[Endpoint], context: RoleContext) -> None:
         self._context = context
-        self._producer = context.log.producer()
-        self._unhurried = context.log.unhurried_producer()
+        self._replies = context.log.reply_producer()
+        self._unhurried = context.log.unhurried_producer(PREDICTION_MS)
         self._endpoints = endpoints
         self._wake = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
@@ -106,9 +109,7 @@ class RequestServer:
         self._context.metrics.count("requests_total", times, model=endpoint.name, status=status, reason=reason)
 
     def _send(self, to: ReplyTo, reply: ScoreReply) -> None:
-        self._producer.send(
-            to.topic, encode(reply), key=to.correlation_id, headers=to.headers(), partition=to.partition
-        )
+        self._replies.send(to.topic, encode(reply), key=to.correlation_id, headers=to.headers(), partition=to.partition)
 
     async def _serve(self) -> None:
         while True:

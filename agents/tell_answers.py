@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import msgspec
 
@@ -157,7 +158,13 @@ def _drawn(opened: OpenTurn, batch: MicroBatch, index: int) -> float:
 
 def versions(found: Sequence[TrainedVersion]) -> list[Version]:
     """Return trained versions as replies and predictions name them."""
-    return [Version(learner=each.learner, digest=each.digest[:_SHOWN_DIGITS], role=each.role) for each in found]
+    return list(map(_told, found))
+
+
+@lru_cache(maxsize=1_000)
+def _told(version: TrainedVersion) -> Version:
+    """Return a trained version as it is told: there are few at a time, and each answer names some of them."""
+    return Version(learner=version.learner, digest=version.digest[:_SHOWN_DIGITS], role=version.role)
 
 
 def turns(answers: Sequence[Answered]) -> Iterator[tuple[OpenTurn, MicroBatch, list[Answered]]]:

@@ -145,9 +145,7 @@ class Turn:
 
     def _answer_group(self, arm: Arm, places: Sequence[int], outcomes: list[Scored]) -> None:
         pending = places
-        for learner, role in self._candidates(arm):
-            if not pending:
-                return
+        for learner, role in self._candidates(arm) if places else ():
             left = self._ask(learner, role, pending)
             scored = pending if not left else sorted(set(pending) - set(left))
             if scored:
@@ -155,6 +153,8 @@ class Turn:
                 given = self.scores[learner]
                 for index in scored:
                     outcomes[index] = Scored(given[index], reason, message, learner, role)
+            if not left:
+                return
             pending = left
         for index in pending:
             outcomes[index] = self._last_resort(arm)
@@ -209,7 +209,7 @@ class Turn:
         given = self.scores.get(learner)
         if given is None:
             return places
-        return [index for index in places if given[index] is None]
+        return [index for index in places if given[index] is None] if None in given else ()
 
     def _score(self, learner: str, role: str, places: Sequence[int]) -> None:
         scorer, combiner = self.line_up.scorers.get(learner), self.line_up.combiners.get(learner)

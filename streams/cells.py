@@ -127,7 +127,8 @@ class CellCodec:
     def __init__(self, layout: CellLayout) -> None:
         self.empty = layout.empty
         self._encode = msgspec.msgpack.Encoder().encode
-        self._decode: Callable[[bytes], CellState] = msgspec.msgpack.Decoder(list, ext_hook=_narrow).decode
+        self.decode: Callable[[bytes], CellState] = msgspec.msgpack.Decoder(list, ext_hook=_narrow).decode
+        """Returns the state that bytes were made from."""
 
     def encode(self, state: CellState) -> bytes | None:
         """Return the state's bytes, None for that of an entity without events. Cost: 5-10 ns a number."""
@@ -137,10 +138,6 @@ class CellCodec:
             return self._encode(state)
         except OverflowError:
             return self._encode(_widened(state))
-
-    def decode(self, data: bytes) -> CellState:
-        """Return the state that the bytes were made from."""
-        return self._decode(data)
 
 
 def _series_of(source: Source) -> tuple[SeriesLayout, ...]:

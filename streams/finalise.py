@@ -2,26 +2,22 @@
 
 A window of ``length`` over a grid, asked at *t*, is the aggregate of the applied events in the ``length / grid`` tiles
 that end with the tile of *t*. Its value changes with the clock, with no new event. How windows are read out of cells
-is written out per view: `streams.windows`.
+is written out per view: `streams.windows`; and how old they are: `streams.ages`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from definitions.declared import ViewDefinition
 from definitions.expressions import ASKED_AT, Evaluator, evaluator
 from definitions.values import Value
-from streams.cells import DROPPED, OPEN, ORIGIN, CellLayout, CellState, SeriesLayout
-from streams.retention import floor_of
-from streams.windows import Held, SeriesPlan, compiled, plans_of
+from streams.ages import compiled as compiled_ages
+from streams.cells import CellLayout
+from streams.windows import Held, compiled, plans_of
 
 __all__ = ["Finaliser", "Held"]
-
-_LONG_AGO_MS = -(2**62)
-"""Before every window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +44,7 @@ class Finaliser:
         self._asks_time = any(ASKED_AT in each.evaluator.reads for each in self._derived)
         plans = plans_of(view, layouts)
         self._read = compiled(view.key, plans, self._names)
-        self._ages = tuple(_Ages.of(plan) for plan in plans)
+        self._ages = compiled_ages(view.key, plans, self._names)
 
     def absent(self, as_of_ms: int) -> dict[str, Value]:
         """Return the values of an entity that is not known: none, but what an expression says of that."""
@@ -81,11 +77,9 @@ class Finaliser:
     def ages_ms(self, held: Sequence[Held], as_of_ms: int) -> dict[str, int | None]:
         """Return how old each value is: from the start of the newest tile with events in its window, None for none.
 
-        The age of an expression is that of its oldest input. Cost: 1 us per series and 0.3 us for it in each cell.
+        The age of an expression is that of its oldest input. Cost: that of `streams.ages.compiled`.
         """
-        ages: dict[str, int | None] = dict.fromkeys(self._names)
-        for each in self._ages:
-            each.put(ages, held[each.source], as_of_ms)
+        ages = self._ages(held, as_of_ms)
         for derived in self._derived:
             read = [age for name in derived.evaluator.reads if (age := ages.get(name)) is not None]
             ages[derived.name] = max(read, default=None)
@@ -101,43 +95,3 @@ class Finaliser:
                 values[derived.name] = derived.evaluator.one(values)
         if self._asks_time:
             del values[ASKED_AT]
-
-
-@dataclass(frozen=True, slots=True)
-class _Ages:
-    """How old the values are that are read from one series."""
-
-    source: int
-    series: SeriesLayout
-    grid_ms: int
-    windows: tuple[tuple[int, tuple[str, ...]], ...]
-    """Of each window its tiles, and the names of the features that are read from it."""
-
-    @classmethod
-    def of(cls, plan: SeriesPlan) -> _Ages:
-        windows = tuple((each.tiles, each.names) for each in plan.windows)
-        return cls(plan.source, plan.series, plan.series.grid_ms, windows)
-
-    def put(self, ages: dict[str, int | None], held: Held, as_of_ms: int) -> None:
-        """Say the age of each feature whose window is answered and holds a tile: that of the newest one in any cell."""
-        grid_ms, place = self.grid_ms, self.series.place
-        begun_ms, retained = _LONG_AGO_MS, math.inf
-        for state in held.states or ():
-            origin_ms, dropped, tile = state[ORIGIN], state[place + DROPPED], state[place + OPEN]
-            now = (as_of_ms - origin_ms) // grid_ms
-            if tile is None or tile > now:
-                tile = self._newest(state, now)
-            begun_ms = max(begun_ms, origin_ms + tile * grid_ms)
-            if dropped is not None:
-                retained = min(retained, now - dropped)
-        behind = as_of_ms // grid_ms - begun_ms // grid_ms
-        if held.oldest_ms is not None and as_of_ms < held.oldest_ms:
-            retained = min(retained, as_of_ms // grid_ms - floor_of(self.series, held.oldest_ms))
-        for tiles, names in self.windows:
-            if behind < tiles <= retained:
-                ages.update(dict.fromkeys(names, as_of_ms - begun_ms))
-
-    def _newest(self, state: CellState, now: int) -> int:
-        """Return the newest tile up to ``now``, one long ago where there is none."""
-        tiles: list[int] = self.series.rows(state)[:: self.series.width]
-        return max((each for each in tiles if each <= now), default=_LONG_AGO_MS)

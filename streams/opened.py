@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -35,7 +35,6 @@ class Opened:
 
     def __init__(self, answer: Answer, views: Sequence[SourceReaders], before: Opened | None = None) -> None:
         self.answer = answer
-        self._views = views
         folds = sum(map(len, views))
         rows = answer.rows[:folds]
         # A cell that was removed while the answer was read is missed only by the rows behind it.
@@ -46,19 +45,22 @@ class Opened:
             if reached is not None and reached.rows == rows and reached.behind == behind
             else Reached.of(rows, behind, [retention for view in views for _, retention in view])
         )
-        self._parts: list[dict[int | None, Part]] = [{} for _ in views]
-        """Per view, what was found of an entity, by the place of its last cell."""
+        self._parts: list[tuple[SourceReaders, int, int, dict[int | None, Part]]] = []
+        """Per view, its sources' places among all, from and to, and what was found of an entity, by its last cell."""
+        end = 0
+        for view in views:
+            first, end = end, end + len(view)
+            self._parts.append((view, first, end, {}))
 
-    def parts(self, places: Sequence[int | None]) -> Iterator[Part]:
-        """Yield what the answer holds for one request, view by view; ``places`` are those of its cells."""
-        first = 0
-        for view, found in zip(self._views, self._parts, strict=True):
-            end = first + len(view)
-            part = found.get(places[end - 1])
-            if part is None:
-                part = found[places[end - 1]] = self._part(view, first, places[first:end])
-            yield part
-            first = end
+    def parts(self, places: Sequence[int | None]) -> Sequence[Part]:
+        """Return what the answer holds for one request, view by view; ``places`` are those of its cells."""
+        parts = []
+        for view, first, end, found in self._parts:
+            last = places[end - 1]
+            if last not in found:
+                found[last] = self._part(view, first, places[first:end])
+            parts.append(found[last])
+        return parts
 
     def _part(self, view: SourceReaders, first: int, places: Sequence[int | None]) -> Part:
         held, positions = [], []

@@ -6,7 +6,7 @@ zero are told apart in `Served`; an unreachable store raises before anything is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from definitions.declared import ViewDefinition
@@ -149,9 +149,10 @@ class ViewReader:
         served.positions.update(zip(self._keys, positions, strict=True))
         self._put(served, *self.finaliser.unanswerable())
 
-    def _put(self, served: Serving, values: Mapping[str, Value], unanswerable: Iterable[str]) -> None:
+    def _put(self, served: Serving, values: Mapping[str, Value], unanswerable: Collection[str]) -> None:
         served.values.update(zip(self._whole_names, values.values(), strict=True))
-        served.unanswerable.extend(sorted(self._names[name] for name in unanswerable))
+        if unanswerable:
+            served.unanswerable.extend(sorted(self._names[name] for name in unanswerable))
 
 
 class FeatureReader:

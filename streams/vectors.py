@@ -45,6 +45,8 @@ class VectorLayout:
         Args:
             ages: ``view.feature`` to its age: `streams.reading.Served.ages_ms`.
         """
+        if not self.places:
+            return [ages.get(name) for (name,) in self.reads]
         return [ages.get(names[0]) if len(names) == 1 else _oldest(ages, names) for names in self.reads]
 
 

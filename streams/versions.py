@@ -127,6 +127,8 @@ class Found:
     """What else was asked for in the same round trip."""
     views: Sequence[ViewDefinition]
     """The versions that were read."""
+    versions: tuple[str, ...]
+    """Their keys."""
     beside: Sequence[Mapping[str, Cell]] = ()
     """The cells that were asked for beside the features."""
 
@@ -145,11 +147,8 @@ class ViewsInForce:
         self.pointers = tuple(pointer_name(view.name) for view in model.views)
         """Names of the pointers to be read with the features."""
         self.views = model.views
-
-    @property
-    def keys(self) -> tuple[str, ...]:
+        self.keys = tuple(view.key for view in self.views)
         """The keys of the versions in force."""
-        return tuple(view.key for view in self.views)
 
     def follow(self, pointers: Sequence[Pointer | None]) -> bool:
         """Believe what the pointers say; return whether that is something else than before."""
@@ -162,6 +161,7 @@ class ViewsInForce:
         pairs = zip(self._model.views, told, strict=True)
         believed, self._told = self.keys, told
         self.views = tuple(_followed(self._model, own, self._by_key, key) for own, key in pairs)
+        self.keys = tuple(view.key for view in self.views)
         return self.keys != believed
 
 
@@ -206,7 +206,7 @@ class ModelReader:
         reader = self._reader
         served = [reader.serve(question, answer, index, at) for index, at in enumerate(at_ms)]
         cells = answer.cells[len(answer.cells) - len(beside) :]
-        return Found(served, answer.pointers[own:], in_force.views, cells)
+        return Found(served, answer.pointers[own:], in_force.views, in_force.keys, cells)
 
     @property
     def _reader(self) -> FeatureReader:

@@ -20,6 +20,9 @@ from streams.topics import TopicConfig
 
 Headers = Sequence[tuple[str, bytes]]
 
+PATIENCE_MS = 5
+"""How long a record that nobody waits for may wait for company, where no role says otherwise."""
+
 
 class LogUnavailable(Exception):  # noqa: N818  # the counterpart of StoreUnavailable
     """The log did not answer in time. One line for people: what was asked, of which address, what to do."""
@@ -217,8 +220,12 @@ class Log(Protocol):
         """Return the producer of this process; one is made and shared."""
         ...
 
-    def unhurried_producer(self) -> Producer:
-        """Return the process's producer of records that nobody waits for: they may travel together, a little later."""
+    def unhurried_producer(self, patience_ms: int = PATIENCE_MS) -> Producer:
+        """Return the process's producer of records that nobody waits for: each may wait so long for others."""
+        ...
+
+    def reply_producer(self) -> Producer:
+        """Return the process's producer of replies: none waits for another, and one may come twice, or overtake."""
         ...
 
     def member(self, subscription: Subscription) -> Member:

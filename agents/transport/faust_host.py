@@ -10,7 +10,7 @@ import faust
 
 from agents.runner import Runner
 from agents.transport import Member
-from agents.transport.faust_transport import role_app
+from agents.transport.faust_transport import WholeBatches, role_app
 from streams.records import RecordBatch
 
 for _name in ("faust", "mode", "agents.transport.faust_transport"):
@@ -31,7 +31,7 @@ async def drive_by_faust(
     idle.set()
     app = role_app(name, member, failed)
 
-    @app.agent(app.topic(*topics, acks=False))
+    @app.agent(app.topic(*topics, acks=False, schema=WholeBatches()))
     async def take(stream: faust.StreamT[RecordBatch]) -> None:
         async for batch in stream:
             if stop.is_set() or failed.done():

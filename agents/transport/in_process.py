@@ -11,7 +11,7 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from agents.transport import Headers, LogUnavailable, Subscription
+from agents.transport import PATIENCE_MS, Headers, LogUnavailable, Subscription
 from agents.transport.clock import wall_ms
 from agents.transport.in_process_groups import Group, InProcessMember
 from agents.transport.in_process_partitions import KeptPartition
@@ -89,8 +89,12 @@ class InProcessLog:
         """Return the log's one producer."""
         return self._producer
 
-    def unhurried_producer(self) -> InProcessProducer:
-        """Return the same: nothing travels here."""
+    def unhurried_producer(self, patience_ms: int = PATIENCE_MS) -> InProcessProducer:  # noqa: ARG002  # nobody travels
+        """Return the same: nothing waits here."""
+        return self.producer()
+
+    def reply_producer(self) -> InProcessProducer:
+        """Return the same."""
         return self.producer()
 
     def member(self, subscription: Subscription) -> InProcessMember:

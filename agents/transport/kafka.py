@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from agents.transport import Subscription
+from agents.transport import PATIENCE_MS, Subscription
 from agents.transport.clock import wall_ms
 from agents.transport.kafka_admin import KafkaAdmin
 from agents.transport.kafka_member import KafkaMember
@@ -17,9 +18,6 @@ from streams.topics import TopicConfig
 
 ANSWER_S = 5.0
 """How long a broker may take to answer before the log counts as unavailable."""
-
-LINGER_MS = 5
-"""How long a record that nobody waits for waits for company."""
 
 _FLUSH_S = 2.0
 
@@ -42,8 +40,7 @@ class KafkaLog:
         self._settings = KafkaSettings(bootstrap, properties or {})
         self._answer_s = answer_s
         self._admin = KafkaAdmin(self._settings, answer_s)
-        self._producer: KafkaProducer | None = None
-        self._unhurried: KafkaProducer | None = None
+        self._producers: dict[str, KafkaProducer] = {}
 
     async def create_topics(self, topics: Sequence[TopicConfig]) -> None:
         """Create the topics that are missing; leave the others as they are.
@@ -79,18 +76,19 @@ class KafkaLog:
 
     def producer(self) -> KafkaProducer:
         """Return the process's producer; it is made the first time."""
-        if self._producer is None:
-            self._producer = KafkaProducer(self._settings)
-        return self._producer
+        return self._made("producer", self._settings.of_producer())
 
-    def unhurried_producer(self) -> KafkaProducer:
-        """Return the process's producer whose records wait up to 5 ms for company; it is made the first time.
+    def unhurried_producer(self, patience_ms: int = PATIENCE_MS) -> KafkaProducer:
+        """Return the process's producer whose records wait so long for company; it is made the first time.
 
-        Each request to the broker costs it and the client about 0.1 ms of a processor, however little is in it.
+        Each request to the broker costs it and the client about 0.1 ms of a processor, however little is in it; and
+        each partition gets requests of its own.
         """
-        if self._unhurried is None:
-            self._unhurried = KafkaProducer(self._settings, linger_ms=LINGER_MS)
-        return self._unhurried
+        return self._made(f"unhurried {patience_ms}", self._settings.of_producer(patience_ms))
+
+    def reply_producer(self) -> KafkaProducer:
+        """Return the process's producer of replies; it is made the first time. The leader alone acknowledges."""
+        return self._made("reply", self._settings.of_replier())
 
     def member(self, subscription: Subscription) -> KafkaMember:
         """Return a new member of the subscription's group, not yet joined. Needs a running event loop."""
@@ -112,7 +110,12 @@ class KafkaLog:
 
     async def close(self) -> None:
         """Flush the producers, for 2 s at most, and end them."""
-        made = [each for each in (self._producer, self._unhurried) if each is not None]
+        made = tuple(self._producers.values())
         await asyncio.gather(*(each.flush(_FLUSH_S) for each in made))
         await asyncio.gather(*(asyncio.to_thread(each.close) for each in made))
-        self._producer = self._unhurried = None
+        self._producers.clear()
+
+    def _made(self, kind: str, properties: Mapping[str, Any]) -> KafkaProducer:
+        if kind not in self._producers:
+            self._producers[kind] = KafkaProducer(self._settings.bootstrap, properties)
+        return self._producers[kind]

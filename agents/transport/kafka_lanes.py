@@ -13,9 +13,6 @@ from streams.records import Partition, RecordBatch
 QUIET_S = 0.02
 """How long a partition must have stood at its end before that is told."""
 
-_TOLD_APART_S = 0.1
-"""Each telling asks the broker; a partition that a record reaches now and then must not be told after each."""
-
 _END_EVERY_S = 1.0
 
 
@@ -74,17 +71,19 @@ class Lane:
             self.end = end
         return skipped
 
-    def tells_its_end(self, now_s: float) -> bool:
-        """Return whether the end is to be told now: it was reached and nothing came since, or once more each second."""
+    def tells_its_end(self, now_s: float, apart_s: float) -> bool:
+        """Return whether the end is to be told now: it was reached and nothing came since, or once more each second.
+
+        Each telling asks the broker; so ends are told ``apart_s`` apart at least where a record comes now and then.
+        """
         if self.stopped or self.end != self.next or now_s - self.moved_s < QUIET_S:
             return False
-        apart_s = _END_EVERY_S if self.told == self.end else _TOLD_APART_S
-        return self.told_s is None or now_s - self.told_s >= apart_s
+        return self.told_s is None or now_s - self.told_s >= (_END_EVERY_S if self.told == self.end else apart_s)
 
 
-def ends_to_tell(lanes: Iterable[Lane], now_s: float) -> list[tuple[Partition, int]]:
+def ends_to_tell(lanes: Iterable[Lane], now_s: float, apart_s: float) -> list[tuple[Partition, int]]:
     """Return the ends that are to be told now, and note that they are."""
-    due = [lane for lane in lanes if lane.tells_its_end(now_s)]
+    due = [lane for lane in lanes if lane.tells_its_end(now_s, apart_s)]
     for lane in due:
         lane.told, lane.told_s = lane.end, now_s
     return [(lane.partition, lane.next) for lane in due]

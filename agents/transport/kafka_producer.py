@@ -1,4 +1,4 @@
-"""A producer on Kafka: acknowledged by all in-sync replicas, idempotent, Java's partitioner."""
+"""A producer on Kafka. How it is set up, `agents.transport.kafka_settings` says."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from agents.transport import Headers, LogUnavailable
-from agents.transport.kafka_settings import KafkaSettings
 
 _POLL_S = 0.1
 _UNHURRIED_S = 0.02
@@ -30,9 +29,9 @@ class KafkaProducer:
     `produce` may be called by any running event loop; `send` by any thread.
     """
 
-    def __init__(self, settings: KafkaSettings, *, linger_ms: int = 0) -> None:
-        self._bootstrap = settings.bootstrap
-        self._client = Producer(settings.of_producer(linger_ms))
+    def __init__(self, bootstrap: str, properties: Mapping[str, Any]) -> None:
+        self._bootstrap = bootstrap
+        self._client = Producer(dict(properties))
         self._acknowledged: deque[tuple[asyncio.Future[int], KafkaError | None, Message]] = deque()
         self._waking = False
         self._closing = False

@@ -111,7 +111,7 @@ class KafkaReader(threading.Thread):
         now_s = time.monotonic()
         if now_s - self._looked_s >= QUIET_S:
             self._looked_s = now_s
-            ends = ends_to_tell(self._lanes.values(), now_s)
+            ends = ends_to_tell(self._lanes.values(), now_s, self._pace.ends_s)
             if ends:
                 self._owner.ended(ends)
 

@@ -41,6 +41,14 @@ _PRODUCER: Mapping[str, Any] = {
     "queue.buffering.max.kbytes": 512 * 1024,
     "message.max.bytes": 2 * 1024 * 1024,
 }
+_REPLIER: Mapping[str, Any] = {
+    **_PRODUCER,
+    # An idempotent producer has five requests under way at most, and while there are five and more wait, the library's
+    # thread spins: a quarter of what scoring took on processors that were full. A reply may come twice, in any order.
+    "enable.idempotence": False,
+    "acks": "1",
+    "delivery.report.only.error": True,
+}
 _READER: Mapping[str, Any] = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
@@ -63,6 +71,7 @@ _MEMBER: Mapping[str, Any] = {
     "max.poll.interval.ms": 3_600_000,
 }
 _COMMIT_S: Mapping[CommitPolicy, float] = {CommitPolicy.ON_TAKE: 0.05, CommitPolicy.AFTER_DURABLE: 0.25}
+_ENDS_S: Mapping[CommitPolicy, float] = {CommitPolicy.ON_TAKE: 1.0, CommitPolicy.AFTER_DURABLE: 0.1}
 _TUNABLE = frozenset({"linger.ms", "message.max.bytes", "fetch.wait.max.ms", "queued.min.messages", "log_level"})
 
 logger = logging.getLogger(__name__)
@@ -75,14 +84,18 @@ class Pace(NamedTuple):
     """How far apart hints are sent at least."""
     patience_s: float
     """How far apart batches are handed out at least: one of a single record costs nearly as much as one of twenty."""
+    ends_s: float
+    """How far apart ends of a partition are told at least."""
 
 
 def pace_of(subscription: Subscription) -> Pace:
     """Return the pace of a subscription's members.
 
     Where durable rows say where to go on, the group's hint is only for those who look at it, and costs a write each.
+    Whoever takes records to answer them has next to nothing to do at an end.
     """
-    return Pace(_COMMIT_S[subscription.policy], subscription.patience_ms / 1_000)
+    policy = subscription.policy
+    return Pace(_COMMIT_S[policy], subscription.patience_ms / 1_000, _ENDS_S[policy])
 
 
 class KafkaSettings:
@@ -115,6 +128,10 @@ class KafkaSettings:
     def of_producer(self, linger_ms: int = 0) -> dict[str, Any]:
         """Return the properties of a producer whose records wait so long for company, where the user says nothing."""
         return self._merged({**_PRODUCER, "linger.ms": linger_ms})
+
+    def of_replier(self) -> dict[str, Any]:
+        """Return the properties of a producer of replies."""
+        return self._merged({**_REPLIER, "linger.ms": 0})
 
     def of_tail(self, group: str) -> dict[str, Any]:
         """Return the properties of a reader that is in no group; ``group`` is only a name to the client library."""

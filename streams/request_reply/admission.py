@@ -20,8 +20,8 @@ MOST_WAITING = 10_000
 FORGET_MS = 1_000
 """After so long of refusing everybody an estimate is forgotten: nothing that is measured would ever correct it."""
 
-_HALF_LIFE = 50
-"""Micro-batches after which a measured time counts half."""
+_KEPT = 0.5 ** (1 / 50)
+"""What a measured time counts one micro-batch later: half after 50."""
 
 
 class Deadlined(Protocol):
@@ -59,12 +59,11 @@ class ServiceTime:
 
     def note(self, requests: int, took_ms: float) -> None:
         """Take in that a micro-batch of ``requests`` took ``took_ms``."""
-        keep = 0.5 ** (1 / _HALF_LIFE)
-        self._weight = keep * self._weight + 1.0
-        self._requests = keep * self._requests + requests
-        self._took = keep * self._took + took_ms
-        self._squares = keep * self._squares + requests * requests
-        self._products = keep * self._products + requests * took_ms
+        self._weight = _KEPT * self._weight + 1.0
+        self._requests = _KEPT * self._requests + requests
+        self._took = _KEPT * self._took + took_ms
+        self._squares = _KEPT * self._squares + requests * requests
+        self._products = _KEPT * self._products + requests * took_ms
 
     def of(self, requests: int) -> float:
         """Return the time in ms that a micro-batch of ``requests`` takes; 0 where nothing was measured."""
@@ -127,8 +126,11 @@ class Waiting(Generic[_Asked]):
 
         The micro-batch is of the newest, as many as can be answered together within the budget of each of them. An
         estimate by which nobody was served for a second is forgotten: one slow answer must not be the last. Cost:
-        0.3 us for every request that waits.
+        0.1 us for every request that waits where all can be answered together, else 0.3 us.
         """
+        if self._all_fit(now_ms, most):
+            batch, self._waiting, self._refusing_since_ms = self._waiting, [], None
+            return Taken(batch)
         refusing_since_ms = self._refusing_since_ms
         if refusing_since_ms is not None and now_ms - refusing_since_ms >= FORGET_MS:
             self._service.forget()
@@ -155,6 +157,13 @@ class Waiting(Generic[_Asked]):
             self._refusing_since_ms = now_ms
         self._waiting = self._reachable(left, now_ms + self._service.of(len(taken.batch)), now_ms, taken)
         return taken
+
+    def _all_fit(self, now_ms: int, most: int) -> bool:
+        """Return whether whoever waits is answered in time if all are answered together: what `take` then comes to."""
+        if not 0 < len(self._waiting) <= most:
+            return False
+        least_ms = min(each.remaining_ms(now_ms) for each in self._waiting)
+        return least_ms > 0 and least_ms >= self._service.of(len(self._waiting))
 
     def _reachable(self, newest_first: list[_Asked], free_ms: float, now_ms: int, taken: Taken[_Asked]) -> list[_Asked]:
         """Return those that can still be reached, oldest first: each waits for all that are newer."""

@@ -468,7 +468,9 @@ class LogContract:
         await middle.stop()
 
     @pytest.mark.parametrize(
-        "of", [methodcaller("producer"), methodcaller("unhurried_producer")], ids=["own", "unhurried"]
+        "of",
+        [methodcaller("producer"), methodcaller("unhurried_producer", 20), methodcaller("reply_producer")],
+        ids=["own", "unhurried", "reply"],
     )
     async def test_a_flushed_producer_has_nothing_under_way(
         self, log: Log, topic: str, of: Callable[[Log], Producer]

@@ -192,6 +192,33 @@ def test_one_pass_checks_and_maps_as_two_do(vector: list[Value]) -> None:
     assert said(two).startswith("{") == (len(vector) == len("abc") and fits)
 
 
+@given(
+    before=st.lists(st.tuples(st.integers(0, 3), st.floats(0, 3) | st.integers(0, 3), st.booleans()), max_size=3),
+    vector=st.tuples(
+        st.integers() | st.floats() | st.booleans() | st.none() | st.just(10**400),
+        st.integers() | st.floats() | st.booleans() | st.just(-(10**400)) | st.just(int(LARGEST_NUMBER) + 1),
+        st.integers() | st.booleans() | st.text(max_size=1),
+    ),
+)
+def test_a_vector_is_judged_alike_whatever_was_found_right_before(
+    before: list[tuple[Value, ...]], vector: tuple[Value, ...]
+) -> None:
+    """The types of right vectors are kept, and only the numbers of those that come again are looked at."""
+    inputs = tuple(map(Input, "abc", (ValueType.INT, ValueType.FLOAT, ValueType.BOOL)))
+    knowing = Encoder(inputs)
+    for each in before:
+        knowing.check(each)
+
+    def said(encoder: Encoder) -> str:
+        try:
+            encoder.check(vector)
+        except VectorError as refused:
+            return str(refused)
+        return ""
+
+    assert said(knowing) == said(knowing) == said(Encoder(inputs))
+
+
 def test_the_vocabulary_of_training_decides_the_codes() -> None:
     encoder = Encoder.fit(INPUTS[3:4], [["UA"], ["AA"], [None], ["UA"]])
 

@@ -54,6 +54,16 @@ def test_a_burst_that_can_be_answered_in_time_is_answered_newest_first() -> None
     assert not any(each.expired or each.overloaded for each in batches)
 
 
+def test_those_that_can_all_be_answered_together_are_taken_in_order_of_arrival() -> None:
+    waiting = Waiting[Asked](measured(5.0, 1.0))
+    waiting.put([Asked(0, 9), Asked(1, 10_000), Asked(2, 8)])
+
+    taken, nobody = waiting.take(0), waiting.take(0)
+
+    assert (numbers(taken.batch), taken.expired, taken.overloaded) == ([0, 1, 2], [], [])
+    assert (nobody.batch, len(waiting)) == ([], 0)
+
+
 def test_the_oldest_that_cannot_be_reached_are_told_at_once() -> None:
     waiting = Waiting[Asked](measured(0.0, 1.0))
     waiting.put([Asked(number, 500) for number in range(1_000)])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from confluent_kafka import Message, TopicPartition
 
-from agents.transport.kafka_lanes import Lane, by_partition
+from agents.transport.kafka_lanes import Lane, by_partition, ends_to_tell
 from streams.records import Partition, RecordBatch
 
 PARTITION = Partition("t", 2, "id")
@@ -65,6 +65,16 @@ def test_the_end_is_known_until_more_comes() -> None:
     assert at.end == 5
     at.batch(messages(5), 0.0)
     assert at.end is None
+
+
+def test_ends_are_told_as_far_apart_as_the_member_wants() -> None:
+    at, told = lane(5), []
+    for number in range(20):
+        at.batch(messages(5 + number), number / 10)
+        at.reach(6 + number, number / 10)
+        told += [(end, number) for _, end in ends_to_tell([at], number / 10 + 0.05, 1.0)]
+
+    assert told == [(6, 0), (16, 10)]
 
 
 def test_offsets_without_records_before_the_end_make_an_empty_batch() -> None:

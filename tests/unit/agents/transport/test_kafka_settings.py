@@ -48,3 +48,9 @@ def test_no_client_commits_or_resets_by_itself_and_the_producer_is_safe() -> Non
     producer = settings.of_producer()
     assert (producer["acks"], producer["enable.idempotence"]) == ("all", True)
     assert producer["partitioner"] == "murmur2_random"
+
+
+def test_replies_do_not_wait_for_each_other_and_fail_aloud() -> None:
+    replier = KafkaSettings("a:1", {}).of_replier()
+    assert (replier["acks"], replier["enable.idempotence"], replier["linger.ms"]) == ("1", False, 0)
+    assert "max.in.flight.requests.per.connection" not in replier
