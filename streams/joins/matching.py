@@ -56,6 +56,7 @@ class Join:
 
     Called record by record; the steps of a record are taken one after the other, and may be committed after each.
     ``load`` is `streams.chain.Chain.load`: nothing but the mapping that it returns is kept here between records.
+    ``begin`` is `Chain.begin`, or ``load`` where reading costs nothing.
     """
 
     def __init__(
@@ -63,12 +64,14 @@ class Join:
         rule: JoinRule,
         outcomes: str,
         load: Callable[[Iterable[str]], Mapping[str, Slot[JoinState]]],
+        begin: Callable[[Iterable[str]], Mapping[str, Slot[JoinState]]] | None = None,
         *,
         keys_a_chunk: int = KEYS_A_CHUNK,
     ) -> None:
         self._rule = rule
         self._outcomes = outcomes
         self._load = load
+        self._begin = begin or load
         self._slots = load(())
         self._keys_a_chunk = keys_a_chunk
         self._step_ms = step_ms(rule.within_ms)
@@ -252,7 +255,11 @@ class Join:
             return ()
         number = str(step)
         count = clock.due.get(number, 0)
-        name = f"@expiry/{number}/{count // self._keys_a_chunk}"
+        chunk, place = divmod(count, self._keys_a_chunk)
+        name = f"@expiry/{number}/{chunk}"
+        if not place:
+            # The clock says that there is no such cell.
+            self._begin((name,))
         self._state(name, DueKeys).keys.append(cell)
         key.due.append(step)
         clock.due[number] = count + 1
