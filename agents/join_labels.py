@@ -48,7 +48,8 @@ class LabelJoiner:
         self._partition = given.partition
         self._topic = topics.examples(context.namespace, model)
         self._rows: FoldWriter[JoinState] = FoldWriter(context, joins.fold(model.key), given, JoinCodec())
-        self._join = Join(JoinRule.of(model.key, label), given.partition.field, self._rows.chain.load)
+        chain = self._rows.chain
+        self._join = Join(JoinRule.of(model.key, label), given.partition.field, chain.load, chain.begin)
         self._reader = OutcomeReader(label.type)
         self._dead = DeadOutcomes(model.key, context)
         self._produce = context.log.producer().produce

@@ -122,6 +122,8 @@ class ExampleLearner:
                 if learner.since >= SNAPSHOT_EVERY:
                     await self._publish(learner, only_if_due=learner.since < MOST_SINCE)
         self._next = max(self._next, batch.next)
+        if batch.records:
+            self._rows.took(batch.records[-1])
         await self._commit(batch.next)
         if self._learner is not None and await self._is_at_end():
             await self._publish(self._learner, only_if_due=True)
@@ -153,7 +155,6 @@ class ExampleLearner:
         if offset < self._rows.row.next:
             return
         self._rows.note(fate)
-        self._rows.took(record)
         if score is not None and example is not None and isinstance(example.label, bool):
             self._progress[PROGRESS].state.add(score, example.label)
 
@@ -256,6 +257,8 @@ class ExampleLearner:
         return learner
 
     async def _is_at_end(self) -> bool:
+        if self._next < self._end:
+            return False
         [end] = await self._context.log.ends([self._given.partition])
         self._end = max(self._end, end)
         return self._next >= end

@@ -98,6 +98,16 @@ class Chain(Generic[State]):
             self._slots.update(self._read(missing))
         return self._slots
 
+    def begin(self, entities: Iterable[str]) -> Mapping[str, Slot[State]]:
+        """Return a mapping that holds a slot for each of ``entities``, empty where none is kept: nothing is read.
+
+        Only for entities that have no cell, by what other cells of this chain say: those move in the same links.
+        """
+        for entity in entities:
+            if entity not in self._slots:
+                self._slots[entity] = Slot(0, self._codec.empty())
+        return self._slots
+
     def look(self, entities: Iterable[str]) -> Mapping[str, Slot[State]]:
         """Return a slot for each of ``entities`` as `load` does, without keeping those that were not kept already.
 

@@ -69,6 +69,10 @@ class JoinRule:
             first_only=label.per_key == "first",
         )
 
+    def floor_ms(self, passed: int) -> int:
+        """Return the time of prediction or label below which the horizon has passed, as every step below ``passed``."""
+        return passed * step_ms(self.within_ms) - self.within_ms
+
 
 class Waiting(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A prediction without its label: what an example needs of it."""
@@ -137,6 +141,29 @@ class KeyState(msgspec.Struct, array_like=True, tag="key", gc=False):
         """Whether nothing is left to remember."""
         return not (self.waiting or self.emitted or self.label or self.given_up is not None)
 
+    def has_to_change(self, floor_ms: int, passed: int) -> bool:
+        """Return whether the horizon ended something that counts, or all that is remembered.
+
+        Examples made that are over count for nothing: they are forgotten when the key changes for another reason.
+
+        Args:
+            floor_ms: time of prediction or label below which the horizon has passed.
+            passed: every step below has been passed.
+        """
+        if self.label is None and not self.waiting and self.given_up is None:
+            return all(at < floor_ms for at in self.emitted.values())
+        return (
+            (self.label is not None and self.label.keep_ms < floor_ms)
+            or (self.given_up is not None and self.given_up < passed)
+            or any(each.at_ms < floor_ms for each in self.waiting)
+        )
+
+    def forget_examples(self, floor_ms: int) -> None:
+        """Forget the examples made whose horizon has passed."""
+        self.emitted = {name: at for name, at in self.emitted.items() if at >= floor_ms}
+        if self.learned:
+            self.learned = [each for each in self.learned if each.asked.request_id in self.emitted]
+
 
 class DueKeys(msgspec.Struct, array_like=True, tag="due", gc=False):
     """Keys to look at when the horizon passes a step."""
@@ -166,6 +193,13 @@ class Clock(msgspec.Struct, array_like=True, tag="clock"):
         self.newest_ms[source] = max(newest_ms, self.newest_ms.get(source, newest_ms))
         others = [name for name in self.idle if name != source and name in self.newest_ms]
         self.idle = [*others, source] if progress.idle else others
+
+    def has_come_to(self, partitions: int, disorder_ms: int) -> int:
+        """Return the time before which no label is to come; 0 while one of the label partitions told nothing yet."""
+        if len(self.newest_ms) < partitions:
+            return 0
+        holding = [newest for source, newest in self.newest_ms.items() if source not in self.idle]
+        return min(holding) - disorder_ms if holding else 0
 
 
 class Tally(msgspec.Struct, array_like=True, tag="tally"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -35,7 +35,7 @@ CELLS_AN_OUTCOME = 4
 Kind = TypeVar("Kind", KeyState, DueKeys, Clock, Tally)
 
 
-class Step(NamedTuple):
+class Step(msgspec.Struct, frozen=True, gc=False):
     """A part of one record's effect that is committed whole: examples first, then ``changed`` and the row."""
 
     fate: str | None
@@ -56,6 +56,7 @@ class Join:
 
     Called record by record; the steps of a record are taken one after the other, and may be committed after each.
     ``load`` is `streams.chain.Chain.load`: nothing but the mapping that it returns is kept here between records.
+    ``begin`` is `Chain.begin`, or ``load`` where reading costs nothing.
     """
 
     def __init__(
@@ -63,12 +64,14 @@ class Join:
         rule: JoinRule,
         outcomes: str,
         load: Callable[[Iterable[str]], Mapping[str, Slot[JoinState]]],
+        begin: Callable[[Iterable[str]], Mapping[str, Slot[JoinState]]] | None = None,
         *,
         keys_a_chunk: int = KEYS_A_CHUNK,
     ) -> None:
         self._rule = rule
         self._outcomes = outcomes
         self._load = load
+        self._begin = begin or load
         self._slots = load(())
         self._keys_a_chunk = keys_a_chunk
         self._step_ms = step_ms(rule.within_ms)
@@ -85,23 +88,28 @@ class Join:
     def _heard(self, offset: int, outcome: Prediction | LabelSeen) -> Step:
         if outcome.label_key is None:
             return _NO_KEY
-        tally, clock, expires = self._state(TALLY, Tally), self._state(CLOCK, Clock), self._expires(outcome.at_ms)
+        tally, clock = self._state(TALLY, Tally), self._state(CLOCK, Clock)
+        expires = (outcome.at_ms + self._rule.within_ms) // self._step_ms
         is_prediction = isinstance(outcome, Prediction)
         if expires < clock.passed:
             tally.prediction_too_late += is_prediction
             tally.label_too_late += not is_prediction
             return _TOO_LATE
         cell = KEY_PREFIX + outcome.label_key
-        at = (offset, cell, self._state(cell, KeyState), tally, clock, expires)
+        key = self._state(cell, KeyState)
+        if key.emitted:
+            key.forget_examples(self._rule.floor_ms(clock.passed))
+        at = (offset, cell, key, tally, clock, expires)
         return self._prediction(outcome, at) if isinstance(outcome, Prediction) else self._label(outcome, at)
 
     def _prediction(self, prediction: Prediction, at: _At) -> Step:
         offset, cell, key, tally, clock, expires = at
         name = prediction.request_id
-        if name in key.emitted or any(each.request_id == name for each in key.waiting):
+        remembered = key.waiting or key.emitted
+        if remembered and (name in key.emitted or any(each.request_id == name for each in key.waiting)):
             tally.duplicate += 1
             return _DUPLICATE
-        is_reused = bool(key.waiting or key.emitted or key.given_up is not None)
+        is_reused = bool(remembered) or key.given_up is not None
         tally.reused += is_reused
         if is_reused and self._rule.first_only:
             return _DUPLICATE
@@ -181,7 +189,8 @@ class Join:
     def _progress(self, offset: int, progress: Progress) -> Iterator[Step]:
         clock = self._state(CLOCK, Clock)
         clock.note(progress)
-        clock.passed = max(clock.passed, self._passed(clock, progress.partitions))
+        come_to_ms = clock.has_come_to(progress.partitions, self._rule.disorder_ms)
+        clock.passed = max(clock.passed, come_to_ms // self._step_ms)
         for step in self._steps_due(clock):
             # Between two chunks everything may have been written, and forgotten by the chain.
             while str(step) in self._state(CLOCK, Clock).due:
@@ -195,7 +204,7 @@ class Join:
     def _clear_chunk(self, offset: int, step: int) -> Step:
         """Clear the last chunk of keys of a step: forget what is over, give up on what still waits."""
         clock, tally = self._state(CLOCK, Clock), self._state(TALLY, Tally)
-        made = clock.cursor[1] if clock.cursor[0] == offset else 0
+        made, floor_ms = clock.cursor[1] if clock.cursor[0] == offset else 0, self._rule.floor_ms(clock.passed)
         chunk = (clock.due[str(step)] - 1) // self._keys_a_chunk
         name = f"@expiry/{step}/{chunk}"
         due = self._state(name, DueKeys)
@@ -205,12 +214,13 @@ class Join:
             del clock.due[str(step)]
         self._load(cells)
         examples: list[Example] = []
-        changed: dict[str, None] = dict.fromkeys([*cells, name, CLOCK, TALLY])
+        changed: dict[str, None] = dict.fromkeys([name, CLOCK, TALLY])
         for cell in cells:
             key = self._state(cell, KeyState)
-            if step in key.due:
-                key.due.remove(step)
+            if not key.has_to_change(floor_ms, clock.passed):
+                continue
             given_up, registered = self._clear_key(cell, key, tally, clock)
+            changed[cell] = None
             changed.update(dict.fromkeys(registered))
             if given_up and self._rule.otherwise is not None:
                 at = len(examples) + made
@@ -226,12 +236,9 @@ class Join:
         self, cell: str, key: KeyState, tally: Tally, clock: Clock
     ) -> tuple[Sequence[Waiting], Sequence[str]]:
         """Forget what is over; return the predictions that are given up, and the cells changed beside the key's own."""
-        passed = clock.passed
-        floor_ms = passed * self._step_ms - self._rule.within_ms
-        if key.emitted:
-            key.emitted = {name: at for name, at in key.emitted.items() if at >= floor_ms}
-            if key.learned:
-                key.learned = [each for each in key.learned if each.asked.request_id in key.emitted]
+        passed, floor_ms = clock.passed, self._rule.floor_ms(clock.passed)
+        key.due = [step for step in key.due if step >= passed]
+        key.forget_examples(floor_ms)
         if key.label is not None and key.label.keep_ms < floor_ms:
             tally.unknown += not key.label.is_met
             key.label, key.sources = None, {}
@@ -252,20 +259,15 @@ class Join:
             return ()
         number = str(step)
         count = clock.due.get(number, 0)
-        name = f"@expiry/{number}/{count // self._keys_a_chunk}"
+        chunk, place = divmod(count, self._keys_a_chunk)
+        name = f"@expiry/{number}/{chunk}"
+        if not place:
+            # The clock says that there is no such cell.
+            self._begin((name,))
         self._state(name, DueKeys).keys.append(cell)
         key.due.append(step)
         clock.due[number] = count + 1
         return (name, CLOCK)
-
-    def _expires(self, at_ms: int) -> int:
-        return (at_ms + self._rule.within_ms) // self._step_ms
-
-    def _passed(self, clock: Clock, partitions: int) -> int:
-        if len(clock.newest_ms) < partitions:
-            return 0
-        holding = [newest for source, newest in clock.newest_ms.items() if source not in clock.idle]
-        return (min(holding) - self._rule.disorder_ms) // self._step_ms if holding else 0
 
     def _example(
         self, asked: Waiting, cell: str, label: Value, position: tuple[int, int], label_at_ms: int | None = None
@@ -288,12 +290,11 @@ class Join:
         )
 
     def _state(self, cell: str, kind: type[Kind]) -> Kind:
-        slot = self._slots.get(cell)
-        if slot is not None and type(slot.state) is kind:
-            return slot.state
-        slot = self._load((cell,))[cell]
-        if slot.state is None:
-            slot.state = kind()
-        if not isinstance(slot.state, kind):
-            raise TypeError(f"cannot join: {cell}: expected {kind.__name__}, got {type(slot.state).__name__}")
-        return slot.state
+        slot = self._slots.get(cell) or self._load((cell,))[cell]
+        state = slot.state
+        if type(state) is kind:
+            return state
+        if state is not None:
+            raise TypeError(f"cannot join: {cell}: expected {kind.__name__}, got {type(state).__name__}")
+        slot.state = fresh = kind()
+        return fresh

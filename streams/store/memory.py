@@ -69,12 +69,13 @@ class MemoryStore:
         Raises:
             ChainBroken: a link was refused; it and every later link of its row wrote nothing.
         """
+        for link in links:
+            check_mark(link)
         refused = [link for link in links if not self._write(link)]
         if refused:
             raise broken("write", refused[0].key)
 
     def _write(self, link: Link) -> bool:
-        check_mark(link)
         field = link.key.partition.field
         held = self._rows.get(link.key.fold, {}).get(field)
         if held is None or held.mark != link.expected:

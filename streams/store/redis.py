@@ -53,7 +53,7 @@ from streams.store.layout import (
     stored_row,
     stored_rows,
 )
-from streams.store.wire import Command, Wire
+from streams.store.wire import Command, Wire, packed
 
 BREAKER_S = 0.1
 """How long the reader answers "unavailable" without asking, after it had to wait in vain."""
@@ -128,19 +128,22 @@ class RedisStore:
         Raises:
             ChainBroken: a link was refused; it and every later link of its row wrote nothing.
         """
-        replies = self._ask([self._call(link) for link in links])
+        for link in links:
+            check_mark(link)
+        replies = self._writer.ask(links, self._timeout_s, self._call)
         if 0 in replies:
             raise broken("write", links[replies.index(0)].key)
 
-    def _call(self, link: Link) -> Command:
-        check_mark(link)
+    def _call(self, link: Link) -> bytes:
         prefix = self._keys.cell(link.key.fold)
         row = b"" if link.row is None else encode_row(link.row)
-        return (
-            *("FCALL", _WRITE, len(link.cells) + 1, self._keys.row(link.key.fold)),
-            *[prefix + entity for entity in link.cells],
-            *(link.key.partition.field, link.expected, link.fresh, row),
-            *[b"" if cell is None else cell_bytes(cell) for cell in link.cells.values()],
+        return packed(
+            (
+                *("FCALL", _WRITE, len(link.cells) + 1, self._keys.row(link.key.fold)),
+                *[prefix + entity for entity in link.cells],
+                *(link.key.partition.field, link.expected, link.fresh, row),
+                *[b"" if cell is None else cell_bytes(cell) for cell in link.cells.values()],
+            )
         )
 
     def read(self, question: Question, *, timeout_ms: float | None = None) -> Answer:

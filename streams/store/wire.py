@@ -1,11 +1,11 @@
-"""One connection to Redis: commands out in one write, replies back in order, nothing ever sent twice."""
+"""One connection to Redis: all commands out, then their replies back in order, nothing ever sent twice."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import hiredis
 import redis
@@ -14,10 +14,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import MasterDownError, NoPermissionError
 from redis.retry import Retry
 
-from streams.errors import StoreError, StoreUnavailable
+from streams.errors import StoreUnavailable
 from streams.store.address import Address, shown
 
 Command = Sequence[str | bytes | int]
+Asked = TypeVar("Asked")
 
 GREETING_S = 1.0
 """How long connecting and greeting may take: a server that hangs accepts connections and then says nothing."""
@@ -26,6 +27,7 @@ HANDSHAKE_S = 0.1
 """What connecting over TLS may take though its caller has less time: else a reader would begin anew for ever."""
 
 _READ_BYTES = 256 * 1024
+_PART_BYTES = 128 * 1024
 _INCOMPLETE = object()
 """What the parser returns where a reply has not come whole."""
 
@@ -86,28 +88,43 @@ class Wire:
     def _connection(self) -> Any:  # its methods are not typed
         return self._candidates[0][1]
 
-    def ask(self, commands: Sequence[Command], timeout_s: float) -> list[Any]:
-        """Send the commands in one write and return their replies in order, integers and bytes.
+    def ask(
+        self, commands: Sequence[Asked], timeout_s: float, pack: Callable[[Asked], bytes] | None = None
+    ) -> list[Any]:
+        """Send the commands and return their replies in order, integers and bytes.
+
+        Many are sent in parts: the server works on those before while the next ones are packed.
+
+        Args:
+            commands: what to ask.
+            timeout_s: how long all of it may take.
+            pack: makes a command of each of them; left out where they are commands.
 
         Raises:
             StoreUnavailable: a reply is missing or an error; it is not known which commands had an effect.
         """
-        return self.ask_packed(list(map(packed, commands)), timeout_s)
+        return self._ask(_parts(map(pack or packed, commands)), len(commands), timeout_s)  # type: ignore[arg-type]
 
     def ask_packed(self, commands: Sequence[bytes], timeout_s: float) -> list[Any]:
-        """Do the same with commands that are `packed` already."""
+        """Do the same with commands that are `packed` already, in one write."""
+        return self._ask((b"".join(commands),), len(commands), timeout_s)
+
+    def _ask(self, parts: Iterable[bytes], count: int, timeout_s: float) -> list[Any]:
+        if not count:
+            return []
         deadline = time.monotonic() + timeout_s
         try:
             if not self._open:
                 self._connect(deadline)
                 deadline = max(deadline, time.monotonic() + self._patience_s)
-            return self._exchange(commands, deadline)
+            return self._exchange(parts, count, deadline)
         except (redis.RedisError, OSError) as error:
             explained = StoreUnavailable(self._explain(error))
             self.close()
             self._candidates.rotate(-1)
             raise explained from error
-        except StoreError:
+        except BaseException:
+            # Replies to what was sent may still come: nobody may take them for his own.
             self.close()
             raise
 
@@ -140,15 +157,14 @@ class Wire:
         self._parser = _parser()
         self._welcome([self._greet(command, deadline) for command in self._greeting])
 
-    def _exchange(self, commands: Sequence[bytes], deadline: float) -> list[Any]:
+    def _exchange(self, parts: Iterable[bytes], count: int, deadline: float) -> list[Any]:
         sock = self._connection._sock  # noqa: SLF001  # the library hands it to nobody
         buffer, parser = self._buffer, self._parser
         replies: list[Any] = []
-        if not commands:
-            return replies
         try:
-            sock.settimeout(max(0.001, deadline - time.monotonic()))
-            sock.sendall(b"".join(commands))
+            for part in parts:
+                sock.settimeout(max(0.001, deadline - time.monotonic()))
+                sock.sendall(part)
             while True:
                 received = sock.recv_into(buffer)
                 if not received:
@@ -158,7 +174,7 @@ class Wire:
                     if isinstance(reply, Exception):
                         raise reply
                     replies.append(reply)
-                if len(replies) >= len(commands):
+                if len(replies) >= count:
                     return replies
                 sock.settimeout(max(0.001, deadline - time.monotonic()))
         except TimeoutError as error:
@@ -166,7 +182,7 @@ class Wire:
 
     def _greet(self, command: Command, deadline: float) -> Any:
         try:
-            return self._exchange([packed(command)], deadline)[0]
+            return self._exchange((packed(command),), 1, deadline)[0]
         except redis.ResponseError as error:
             return error
 
@@ -180,6 +196,19 @@ def packed(command: Command) -> bytes:
     """Return a command as the server reads it. Cost: 0.5 us."""
     pack: Callable[[tuple[str | bytes | int, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
     return pack(tuple(command))  # its stub knows one word
+
+
+def _parts(commands: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield commands joined to parts that are worth a write."""
+    part, size = list[bytes](), 0
+    for command in commands:
+        part.append(command)
+        size += len(command)
+        if size >= _PART_BYTES:
+            yield b"".join(part)
+            part, size = [], 0
+    if part:
+        yield b"".join(part)
 
 
 def _parser() -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from operator import methodcaller
 from typing import cast
@@ -25,6 +25,11 @@ from streams.topics import TopicConfig
 
 DEADLINE_S = 60.0
 PARTITIONS = 4
+
+
+async def offset_of(sent: Awaitable[int]) -> int:
+    """Return the offset that a record got."""
+    return await sent
 
 
 @dataclass
@@ -358,6 +363,22 @@ class LogContract:
             found += [(record.key(), partition.index) for partition, record in await tail.poll(1.0)]
         assert sorted(found) == sorted((key, partition_of(key, PARTITIONS)) for key in keys)
         await tail.stop()
+
+    async def test_a_record_may_be_awaited_late_and_by_several(self, log: Log, topic: str) -> None:
+        producer = log.producer()
+        early, late = (producer.produce(topic, b"%d" % number, partition=0) for number in range(2))
+        assert list(await asyncio.gather(offset_of(early), offset_of(early))) == [0, 0]
+        assert await producer.flush(5.0) == 0
+        assert [await offset_of(each) for each in (late, late, early)] == [1, 1, 0]
+
+    async def test_who_gives_up_waiting_for_a_record_leaves_it_to_others(self, log: Log, topic: str) -> None:
+        producer = log.producer()
+        for number in range(3):
+            sent = producer.produce(topic, b"x", partition=0)
+            given_up = asyncio.ensure_future(offset_of(producer.produce(topic, b"y", partition=0)))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            assert await sent == 2 * number
 
     async def test_reaching_the_end_is_told_soon_and_with_a_time_that_holds(self, log: Log, topic: str) -> None:
         member, hearing = log.member(self.subscription(topic)), Hearing()

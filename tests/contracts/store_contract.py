@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from streams.errors import ChainBroken, StoreError
@@ -111,6 +113,24 @@ class StoreContract:
         assert stored is not None
         assert (stored.row.next, stored.mark) == (0, mark(1))
 
+    def test_a_write_of_a_megabyte_is_whole_up_to_the_link_that_is_refused(self, store: OnlineStore) -> None:
+        held = started(store)
+        marks = [held, *(mark(number) for number in range(1, 13))]
+        links = [
+            Link(FIRST, before, after, {f"e{number}": Cell(number, bytes(100_000))}, Row(next=number + 1, first=0))
+            for number, (before, after) in enumerate(pairwise(marks))
+        ]
+        links[9] = Link(FIRST, mark(99), mark(10), {"e9": Cell(9, b"")})
+
+        with pytest.raises(ChainBroken):
+            store.write(links)
+
+        found = store.read_cells(FIRST, [f"e{number}" for number in range(12)])
+        assert found == [*(Cell(number, bytes(100_000)) for number in range(9)), None, None, None]
+        [stored] = store.read_rows([FIRST])
+        assert stored is not None
+        assert (stored.row.next, stored.mark) == (9, mark(9))
+
     def test_a_mark_is_good_for_one_link(self, store: OnlineStore) -> None:
         held = started(store)
         store.write([Link(FIRST, held, mark(1))])
@@ -144,7 +164,12 @@ class StoreContract:
         held = started(store)
 
         with pytest.raises(ValueError, match="8 bytes"):
-            store.write([Link(FIRST, held, b"short", {"ann": Cell(1, b"a")})])
+            store.write(
+                [
+                    Link(FIRST, held, mark(1), {"ann": Cell(1, bytes(500_000))}),
+                    Link(FIRST, mark(1), b"short", {"ann": Cell(1, b"a")}),
+                ]
+            )
 
         assert store.read_cells(FIRST, ["ann"]) == [None]
 

@@ -80,6 +80,23 @@ def test_an_error_inside_a_call_leaves_the_calls_behind_it_refused(
     server.delete(f"{unique}:cell:{FIRST.fold}:odd")
 
 
+def test_what_cannot_be_packed_behind_what_was_sent_leaves_no_reply_for_the_next_call(store: RedisStore) -> None:
+    held = started(store)
+
+    with pytest.raises(UnicodeEncodeError):
+        store.write(
+            [
+                Link(FIRST, held, mark(1), {"ann": Cell(1, bytes(500_000))}, Row(next=1, first=0)),
+                Link(FIRST, mark(1), mark(2), {"\ud800": Cell(2, b"b")}, Row(next=2, first=0)),
+            ]
+        )
+
+    store.write([])
+    assert store.read_cells(FIRST, ["bob", "cid"]) == [None, None]
+    with pytest.raises(ChainBroken):
+        store.write([Link(FIRST, mark(9), mark(3))])
+
+
 def test_a_row_written_while_an_answer_is_read_is_in_the_rows_behind(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from streams.chain import CELLS_A_LINK
 from streams.derived import position_header
 from streams.joins import Tally, fold
 from streams.messages import Example, LabelSeen, Progress, encode
-from streams.store import Link
+from streams.store import Cell, Link, RowKey
 from tests.builders import label_definition
 from tests.learning import HOUR_MS, START_MS, UnsteadyStore, World, row_of, small_model
 
@@ -45,6 +45,21 @@ async def fill(world: World) -> None:
     for index in range(2):
         progress = Progress(source="t/0", partitions=1, newest_ms=START_MS + 72 * HOUR_MS)
         await producer.produce(OUTCOMES, encode(progress), partition=index)
+
+
+class CountedReads(UnsteadyStore):
+    """Remembers which cells were asked for, and whether they were there every time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: dict[str, bool] = {}
+
+    def read_cells(self, key: RowKey, entities: Sequence[str], *, expected: bytes | None = None) -> list[Cell | None]:
+        """Read them."""
+        found = super().read_cells(key, entities, expected=expected)
+        for entity, cell in zip(entities, found, strict=True):
+            self.asked[entity] = self.asked.get(entity, True) and cell is not None
+        return found
 
 
 async def copied(source: World, directory: Path) -> World:
@@ -159,3 +174,15 @@ async def test_an_example_names_its_position_in_a_header(tmp_path: Path) -> None
         example = msgspec.json.decode(record.value() or b"", type=Example)
         expected = position_header(partitions[example.outcomes], example.next, example.index)
         assert record.headers() == [expected]
+
+
+async def test_keys_are_registered_without_asking_the_store_for_what_cannot_be_there(tmp_path: Path) -> None:
+    world = await World(tmp_path, MODEL).create_topics()
+    store = CountedReads()
+    world.use(store)
+    await fill(world)
+
+    await world.drain(LearningRole(world.app, world.context))
+
+    assert read_tally(store, MODEL.key).timed_out == 75
+    assert not [name for name, was_there in store.asked.items() if name.startswith("@expiry/") and not was_there]

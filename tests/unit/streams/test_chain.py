@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from streams.chain import CELLS_A_LINK, Chain
 from streams.errors import ChainBroken
 from streams.records import Partition
-from streams.store import Cell, Link, Row, RowKey
+from streams.store import MARK_BYTES, Cell, Link, Row, RowKey, fresh_mark
 from streams.store.memory import MemoryStore
 
 KEY = RowKey("fold", Partition("topic", 0, "tid"))
@@ -108,3 +109,32 @@ def test_no_more_cells_are_kept_than_asked_for() -> None:
 
     assert len(chain.load([])) == 2
     assert chain.load(["a"])["a"].state == ["x"]
+
+
+def test_what_is_begun_is_not_read_and_what_is_kept_is_not_begun_anew() -> None:
+    store = MemoryStore()
+    chain, other = opened(store), opened(store)
+    other.commit(Row(next=1, first=0), ())
+
+    chain.begin(["e"])["e"].state.append("x")
+
+    assert chain.begin(["e"])["e"].state == ["x"]
+    with pytest.raises(ChainBroken):
+        chain.commit(Row(next=2, first=0), ["e"])
+
+
+def test_no_two_marks_are_the_same_in_a_process_and_in_one_forked_from_it() -> None:
+    mine, (there, back) = [fresh_mark() for _ in range(700)], os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(back, b"".join(fresh_mark() for _ in range(300)))
+        os._exit(0)
+    os.close(back)
+    with os.fdopen(there, "rb") as told:
+        theirs = told.read()
+    os.waitpid(child, 0)
+
+    marks = [*mine, *(theirs[at : at + MARK_BYTES] for at in range(0, len(theirs), MARK_BYTES))]
+    marks += [fresh_mark() for _ in range(700)]
+    assert len(set(marks)) == len(marks) == 1_700
+    assert {len(each) for each in marks} == {MARK_BYTES}
