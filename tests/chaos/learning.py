@@ -41,7 +41,7 @@ from tests.chaos.stage import ChaosError, serve
 from tests.chaos.truth import records
 from tests.chaos.workers import chain_breaks
 
-FLIGHTS_A_S = 40.0
+FLIGHTS_A_S = 20.0
 _FLIGHTS_AT_ONCE = 2_000
 MOST_HITS = 6
 """The greatest number of times that a process comes to its point and lives."""
