@@ -21,6 +21,7 @@ from streams.messages import Prediction, ScoreReply, encode
 from streams.request_reply import Reason, ReplyTo, Request, Status
 from streams.request_reply.admission import MICRO_BATCH, ServiceTime, Waiting
 from streams.request_reply.reader import RequestReader
+from streams.request_reply.replying import encode_reply
 
 PREDICTION_MS = 25
 """How long a prediction may wait for company on its way to the log: its label comes later by far."""
@@ -96,8 +97,8 @@ class RequestServer:
 
     def reply(self, endpoint: Endpoint, to: ReplyTo, reply: ScoreReply) -> None:
         """Send the one reply to a request, and count it."""
-        self._send(to, reply)
-        self.count(endpoint, reply.status, reply.reason or _NO_REASON)
+        sent = self._send(to, reply)
+        self.count(endpoint, sent.status, sent.reason or _NO_REASON)
 
     def expire(self, endpoint: Endpoint, request: Request) -> None:
         """End a request whose time is over, or too short for an answer."""
@@ -108,8 +109,11 @@ class RequestServer:
         """Count an outcome."""
         self._context.metrics.count("requests_total", times, model=endpoint.name, status=status, reason=reason)
 
-    def _send(self, to: ReplyTo, reply: ScoreReply) -> None:
-        self._replies.send(to.topic, encode(reply), key=to.correlation_id, headers=to.headers(), partition=to.partition)
+    def _send(self, to: ReplyTo, reply: ScoreReply) -> ScoreReply:
+        """Send a reply; return what was sent, for one that the log has no room for is told so."""
+        data, sent = encode_reply(reply)
+        self._replies.send(to.topic, data, key=to.correlation_id, headers=to.headers(), partition=to.partition)
+        return sent
 
     async def _serve(self) -> None:
         while True:
@@ -169,8 +173,8 @@ class RequestServer:
     def _reply_all(self, endpoint: Endpoint, answers: list[Answered]) -> None:
         ended: dict[tuple[str, str], int] = {}
         for answer in answers:
-            self._send(answer.request.reply_to, answer.reply)
-            how = answer.reply.status, answer.reply.reason or _NO_REASON
+            sent = self._send(answer.request.reply_to, answer.reply)
+            how = sent.status, sent.reason or _NO_REASON
             ended[how] = ended.get(how, 0) + 1
         now_ms = self._context.log.now_ms()
         for (status, reason), times in ended.items():

@@ -49,10 +49,14 @@ class Ranking(hr.Graph, version=1):
         .filter(Items.shown["1h"] > 0)
         .score(Click).top(2)
     )
+class Everything(hr.Graph, version=1):
+    candidates = hr.candidates("item", limit=40_000)
+    answer = candidates.score(hr.dot(hr.request("taste", list[float], length=2), "tastes"))
 """
 MODULE = declare(APP)
 CLICK = MODULE["Click"].definition
 RANKING: GraphDefinition = MODULE["Ranking"].definition
+EVERYTHING: GraphDefinition = MODULE["Everything"].definition
 ITEMS = [f"i{number}" for number in range(10)]
 TASTES = Matrix(ITEMS[:9], np.array([[number, 1.0] for number in range(9)], dtype=np.float32))
 
@@ -175,6 +179,25 @@ async def test_requests_taken_together_share_their_round_trips_and_get_the_same_
 
     assert [each.candidates for each in together] == [each.candidates for each in alone]
     assert scoring.count("graph_round_trips", graph="ranking") - before == 2
+
+
+async def test_an_answer_that_the_log_has_no_room_for_is_told_so(trained: tuple[Path, str]) -> None:
+    scoring = Scoring(CLICK, trained[0], (EVERYTHING,))
+    publish(scoring, TASTES, 1)
+    await scoring.start()
+    asked = {"model": "everything", "entities": {}, "inputs": {"taste": [1.0, 0.0]}}
+
+    replies = [
+        await scoring.answer(
+            {**asked, "candidates": [f"item-{number}" for number in range(count)]}, topic="demo.everything.requests"
+        )
+        for count in (5_000, 40_000)
+    ]
+    await scoring.member.stop(1.0)
+
+    assert [each.status for each in replies] == ["ok", "rejected"]
+    assert (len(ids(replies[0])), replies[1].reason) == (5_000, "too_large")
+    assert "send fewer candidates" in (replies[1].message or "")
 
 
 async def test_no_candidates_are_an_empty_answer(scoring: Scoring) -> None:
