@@ -87,8 +87,8 @@ class KafkaMember:
     def hold(self, partition: Partition) -> None:
         """Read no more of the partition until the next seek."""
         if self._reader is not None and partition in self._numbers:
-            self._numbers[partition] = self._next_number()
-            self._reader.hold(partition)
+            self._numbers[partition] = number = self._next_number()
+            self._reader.hold(partition, number)
 
     def commit(self, partition: Partition, position: int) -> None:
         """Note the group's hint."""

@@ -58,7 +58,7 @@ class KafkaReader(threading.Thread):
         self._owner = owner
         self._pace = pace
         self._lanes: dict[tuple[str, int], Lane] = {}
-        self._seeks: deque[tuple[Partition, int, int] | Partition] = deque()
+        self._moves: deque[tuple[Partition, int | None, int]] = deque()
         self._hints: deque[tuple[Partition, int]] = deque()
         self._unsent: dict[Partition, int] = {}
         self._stopping = threading.Event()
@@ -69,11 +69,11 @@ class KafkaReader(threading.Thread):
 
     def seek(self, partition: Partition, position: int, assignment: int) -> None:
         """Go on from ``position`` as soon as the thread can; batches before that carry older numbers."""
-        self._seeks.append((partition, position, assignment))
+        self._moves.append((partition, position, assignment))
 
-    def hold(self, partition: Partition) -> None:
-        """Read no more of the partition, until it is sought."""
-        self._seeks.append(partition)
+    def hold(self, partition: Partition, assignment: int) -> None:
+        """Read no more of the partition, until it is sought or assigned anew: that has a greater number."""
+        self._moves.append((partition, None, assignment))
 
     def commit(self, partition: Partition, position: int) -> None:
         """Note the hint; it is sent within `Pace.commit_s`."""
@@ -194,16 +194,15 @@ class KafkaReader(threading.Thread):
     # -- seeks and hints in
 
     def _obey(self) -> None:
-        for _ in range(len(self._seeks)):
-            sought = self._seeks.popleft()
-            partition = sought if isinstance(sought, Partition) else sought[0]
+        for _ in range(len(self._moves)):
+            partition, position, assignment = self._moves.popleft()
             lane = self._lanes.get((partition.topic, partition.index))
-            if lane is None or lane.partition != partition:
-                continue
-            if isinstance(sought, Partition):
+            if lane is None or lane.partition != partition or assignment < lane.assignment:
+                continue  # what was asked of an assignment that is over must not stop the one that is not
+            if position is None:
                 self._hold(lane)
             else:
-                self._place(lane, *sought[1:])
+                self._place(lane, position, assignment)
         if time.monotonic() - self._sent_s >= self._pace.commit_s:
             self._send_hints(self._lanes.values(), wait=False)
 
@@ -227,7 +226,7 @@ class KafkaReader(threading.Thread):
             self._stand_outside(lane, error)
         except KafkaException as error:
             logger.warning("kafka: seek: %s", error.args[0].str())
-            self._seeks.append((lane.partition, position, assignment))
+            self._moves.append((lane.partition, position, assignment))
             self._stopping.wait(_POLL_S)
 
     def _bounds(self, lane: Lane) -> Assigned:
@@ -260,10 +259,10 @@ class KafkaReader(threading.Thread):
             consumer.incremental_assign(found)
             consumer.pause(found)
             return
-        now_s, resume, still = time.monotonic(), [], []
+        resume, still, read = (list[TopicPartition]() for _ in range(3))
         for given, position in answers:
-            lane = Lane(given.partition, given.assignment, given.end if position is None else position, moved_s=now_s)
-            lane.stopped = position is None
+            begin, now_s = given.end if position is None else position, time.monotonic()
+            lane = Lane(given.partition, given.assignment, begin, stopped=position is None, moved_s=now_s)
             self._lanes[given.partition.topic, given.partition.index] = lane
             try:
                 resume.append(lane.at(self._inside_log(lane, given)))
@@ -272,10 +271,11 @@ class KafkaReader(threading.Thread):
                 logger.error("%s", error)  # noqa: TRY400  # one line for people, no traceback
                 self._owner.outside(lane.partition, given.first, given.end)
                 resume.append(lane.at(given.end))
-            if lane.stopped or self._paused:
-                still.append(resume[-1])
+            (still if lane.stopped or self._paused else read).append(resume[-1])
         consumer.incremental_assign(resume)
         consumer.pause(still)
+        # A partition that was paused when it was taken away comes back paused.
+        consumer.resume(read)
 
     def _inside_log(self, lane: Lane, given: Assigned) -> int:
         """Return the lane's position if it can be read from; the log may have grown since the bounds were asked."""

@@ -435,6 +435,34 @@ class LogContract:
         assert hearing.outside == []
         await member.stop(1.0)
 
+    async def test_a_partition_that_was_held_when_it_was_taken_away_is_read_when_it_comes_back(
+        self, log: Log, topic: str
+    ) -> None:
+        member, hearing = log.member(self.subscription(topic)), Hearing(start=lambda given: given.first)
+        await member.start(hearing)
+        await self.fill(log, topic, 40)
+        await read([member], lambda found: records(found) == 40)
+        for partition in hearing.given:
+            member.hold(partition)
+        # A seek is there when it is read again; only then is it certain that the others are held.
+        sought = min(hearing.given, key=lambda each: each.index)
+        member.seek(sought, 0)
+        await read([member], lambda found: records(found) == 10)
+
+        other, others_hearing = log.member(self.subscription(topic)), Hearing()
+        await other.start(others_hearing)
+        await until(lambda: len(others_hearing.given) == PARTITIONS // 2, "half the partitions moved")
+        moved = set(others_hearing.given) - {sought}
+        await other.stop(1.0)
+        await until(lambda: len(hearing.given) == PARTITIONS, "the partitions moved back")
+
+        def rest(found: list[RecordBatch]) -> list[RecordBatch]:
+            return [each for each in found if each.partition in moved]
+
+        assert moved
+        assert_joined(rest(await read([member], lambda found: records(rest(found)) == 10 * len(moved))))
+        await member.stop(1.0)
+
     async def test_a_compacted_topic_is_told_and_may_be_told_to_keep_everything(self, log: Log, topic: str) -> None:
         compacted = f"{topic}-compacted"
         await log.create_topics([TopicConfig(compacted, partitions=1, config={"cleanup.policy": "compact"})])
