@@ -107,15 +107,19 @@ STATISTICS = [
         ("several values by wrong place", "found[{item - 1}]", "found[-{item}]"),
     ),
     *_of(
-        "finalise.py",
+        "ages.py",
         (
             "value as old as its oldest cell",
-            "max(begun_ms, origin_ms",
-            "(lambda *ms: min(set(ms) - {_LONG_AGO_MS}))(begun_ms, origin_ms",
+            "newest * {grid_ms}\n        if tile_ms > begun_ms:",
+            "newest * {grid_ms}\n        if tile_ms < begun_ms or begun_ms == LONG_AGO_MS:",
         ),
-        ("age of a tile behind its window", "if behind < tiles <= retained:", "if behind <= tiles <= retained:"),
-        ("age of what is not answered", "if behind < tiles <= retained:", "if behind < tiles:"),
-        ("tile of the future taken for the newest", "if tile is None or tile > now:", "if tile is None:"),
+        ("age of a tile behind its window", "if behind < {tiles} <= retained:", "if behind <= {tiles} <= retained:"),
+        ("age of what is not answered", "if behind < {tiles} <= retained:", "if behind < {tiles}:"),
+        (
+            "tile of the future taken for the newest",
+            "state[{place}:{counted}]\n        if newest is None or newest > now:",
+            "state[{place}:{counted}]\n        if newest is None:",
+        ),
     ),
     *_of(
         "aggregates/numbers.py",
@@ -192,4 +196,4 @@ STATISTICS = [
         ),
     ),
 ]
-"""Of streams/windows.py, streams/finalise.py and streams/aggregates."""
+"""Of streams/windows.py, streams/ages.py and streams/aggregates."""

@@ -49,11 +49,13 @@ class Ranking(hr.Graph, version=1):
         .filter(Items.shown["1h"] > 0)
         .score(Click).top(2)
     )
+"""
+MORE = """
 class Everything(hr.Graph, version=1):
     candidates = hr.candidates("item", limit=40_000)
     answer = candidates.score(hr.dot(hr.request("taste", list[float], length=2), "tastes"))
 """
-MODULE = declare(APP)
+MODULE = declare(APP + MORE)
 CLICK = MODULE["Click"].definition
 RANKING: GraphDefinition = MODULE["Ranking"].definition
 EVERYTHING: GraphDefinition = MODULE["Everything"].definition
