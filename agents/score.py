@@ -13,7 +13,7 @@ from agents.context import RoleContext
 from agents.follow_deployments import DeploymentFollower
 from agents.read_features import GuardedReads
 from agents.serve_model import ServedModel, monotonic_ms
-from agents.serve_requests import PREDICTION_MS, Endpoint, RequestServer
+from agents.serve_requests import PREDICTION_LINGER_MS, Endpoint, RequestServer
 from agents.transport import Assigned, CommitPolicy, StartAt, Subscription
 from definitions.declared import AppDefinition, GraphDefinition
 from streams import topics
@@ -29,7 +29,7 @@ class ScoringRole:
 
     def __init__(self, app: AppDefinition, context: RoleContext) -> None:
         self._context = context
-        self._producers = (context.log.reply_producer(), context.log.unhurried_producer(PREDICTION_MS))
+        self._producers = (context.log.reply_producer(), context.log.unhurried_producer(PREDICTION_LINGER_MS))
         served = [ServedModel(model, context) for model in app.models]
         reads = GuardedReads(context.store, context.log.now_ms)
         self._follower = DeploymentFollower(served, context)

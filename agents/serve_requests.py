@@ -23,7 +23,7 @@ from streams.request_reply.admission import MICRO_BATCH, ServiceTime, Waiting
 from streams.request_reply.reader import RequestReader
 from streams.request_reply.replying import encode_reply
 
-PREDICTION_MS = 25
+PREDICTION_LINGER_MS = 25
 """How long a prediction may wait for company on its way to the log: its label comes later by far."""
 
 _NO_REASON = ""
@@ -60,7 +60,7 @@ class RequestServer:
     def __init__(self, endpoints: Sequence[Endpoint], context: RoleContext) -> None:
         self._context = context
         self._replies = context.log.reply_producer()
-        self._unhurried = context.log.unhurried_producer(PREDICTION_MS)
+        self._unhurried = context.log.unhurried_producer(PREDICTION_LINGER_MS)
         self._endpoints = endpoints
         self._wake = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None

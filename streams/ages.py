@@ -27,12 +27,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from types import CodeType
 from typing import Any, cast
 
 from streams.cells import COUNTED, DROPPED, OPEN, ORIGIN
 from streams.windows import Held, SeriesPlan
+from streams.written import written
 
 Ages = Callable[[Sequence[Held], int], dict[str, int | None]]
 """What is held of an entity, per source, and the time asked about, to the age of each value: from the start of the
@@ -54,14 +53,7 @@ def compiled(view: str, plans: Sequence[SeriesPlan], names: Sequence[str]) -> Ag
     Cost of a call: 0.5 us a series, and as much for it in each cell.
     """
     given: dict[str, Any] = {"newest_of": _newest_of, "LONG_AGO_MS": _LONG_AGO, "FOR_EVER": _FOR_EVER}
-    exec(_code(source_of(plans, names), view), given)  # noqa: S102  # this file's text
-    return cast("Ages", given["ages"])
-
-
-@lru_cache(maxsize=256)
-def _code(source: str, view: str) -> CodeType:
-    """Return the text compiled: each text once a process, for it takes milliseconds."""
-    return compile(source, f"<the ages of {view}>", "exec")
+    return cast("Ages", written("ages", source_of(plans, names), given, of=f"the ages of {view}"))
 
 
 def _newest_of(tiles: Sequence[int], now: int) -> int:

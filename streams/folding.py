@@ -12,14 +12,13 @@ import operator
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, MutableSequence
 from dataclasses import dataclass
-from functools import lru_cache
 from textwrap import indent
-from types import CodeType
 from typing import Any, cast
 
 from streams.aggregates import Column
 from streams.aggregates.columns import itself
 from streams.cells import COUNTED, DROPPED, FIRST_COLUMN, OPEN, ORIGIN, SEALED, CellLayout, SeriesLayout
+from streams.written import written
 
 Fold = Callable[[Iterable[tuple[Any, ...]], Any, int, MutableSequence[int]], "Folded"]
 """Adds records, (offset, event time, entity or None, input, …) each, to the slots' states in place.
@@ -106,14 +105,7 @@ def compiled(layout: CellLayout) -> Fold:
         for number, column in enumerate(series.columns, FIRST_COLUMN):
             names[f"fold_{series.place}_{number}"] = column.fold
             names[f"begin_{series.place}_{number}"] = column.begin
-    exec(_code(source_of(layout), layout.name), names)  # noqa: S102  # this file's text
-    return cast("Fold", names["fold"])
-
-
-@lru_cache(maxsize=256)
-def _code(source: str, name: str) -> CodeType:
-    """Return the text compiled. Cost: 3 ms the first time, so each text is compiled once a process."""
-    return compile(source, f"<the loop of {name}>", "exec")
+    return cast("Fold", written("fold", source_of(layout), names, of=f"the loop of {layout.name}"))
 
 
 def source_of(layout: CellLayout) -> str:

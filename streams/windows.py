@@ -51,15 +51,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from textwrap import indent
-from types import CodeType
 from typing import Any, NamedTuple, cast
 
 from definitions.declared import Feature, ViewDefinition
 from definitions.values import Value
 from streams.aggregates import Kind, kind_of
 from streams.cells import COUNTED, DROPPED, OPEN, ORIGIN, CellLayout, CellState, SeriesLayout
+from streams.written import written
 
 
 class Held(NamedTuple):
@@ -163,14 +162,7 @@ def compiled(view: str, plans: Sequence[SeriesPlan], names: Sequence[str]) -> Re
         given[f"names_{number}"] = window.names
         for place, statistic in enumerate(window.statistics):
             given[f"finalise_{number}_{place}"] = statistic.kind.finalise
-    exec(_code(source_of(plans, names), view), given)  # noqa: S102  # this file's text
-    return cast("Read", given["read"])
-
-
-@lru_cache(maxsize=256)
-def _code(source: str, view: str) -> CodeType:
-    """Return the text compiled: each text once a process, for it takes milliseconds."""
-    return compile(source, f"<the windows of {view}>", "exec")
+    return cast("Read", written("read", source_of(plans, names), given, of=f"the windows of {view}"))
 
 
 _FUNCTION = """\

@@ -20,7 +20,7 @@ from streams.topics import TopicConfig
 
 Headers = Sequence[tuple[str, bytes]]
 
-PATIENCE_MS = 5
+LINGER_MS = 5
 """How long a record that nobody waits for may wait for company, where no role says otherwise."""
 
 
@@ -220,7 +220,7 @@ class Log(Protocol):
         """Return the producer of this process; one is made and shared."""
         ...
 
-    def unhurried_producer(self, patience_ms: int = PATIENCE_MS) -> Producer:
+    def unhurried_producer(self, linger_ms: int = LINGER_MS) -> Producer:
         """Return the process's producer of records that nobody waits for: each may wait so long for others."""
         ...
 

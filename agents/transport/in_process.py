@@ -11,7 +11,7 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from agents.transport import PATIENCE_MS, Headers, LogUnavailable, Subscription
+from agents.transport import LINGER_MS, Headers, LogUnavailable, Subscription
 from agents.transport.clock import wall_ms
 from agents.transport.in_process_groups import Group, InProcessMember
 from agents.transport.in_process_partitions import KeptPartition
@@ -89,7 +89,7 @@ class InProcessLog:
         """Return the log's one producer."""
         return self._producer
 
-    def unhurried_producer(self, patience_ms: int = PATIENCE_MS) -> InProcessProducer:  # noqa: ARG002  # nobody travels
+    def unhurried_producer(self, linger_ms: int = LINGER_MS) -> InProcessProducer:  # noqa: ARG002  # nobody travels
         """Return the same: nothing waits here."""
         return self.producer()
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agents.transport import PATIENCE_MS, Subscription
+from agents.transport import LINGER_MS, Subscription
 from agents.transport.clock import wall_ms
 from agents.transport.kafka_admin import KafkaAdmin
 from agents.transport.kafka_member import KafkaMember
@@ -78,13 +78,13 @@ class KafkaLog:
         """Return the process's producer; it is made the first time."""
         return self._made("producer", self._settings.of_producer())
 
-    def unhurried_producer(self, patience_ms: int = PATIENCE_MS) -> KafkaProducer:
+    def unhurried_producer(self, linger_ms: int = LINGER_MS) -> KafkaProducer:
         """Return the process's producer whose records wait so long for company; it is made the first time.
 
         Each request to the broker costs it and the client about 0.1 ms of a processor, however little is in it; and
         each partition gets requests of its own.
         """
-        return self._made(f"unhurried {patience_ms}", self._settings.of_producer(patience_ms))
+        return self._made(f"unhurried {linger_ms}", self._settings.of_producer(linger_ms))
 
     def reply_producer(self) -> KafkaProducer:
         """Return the process's producer of replies; it is made the first time. The leader alone acknowledges."""

@@ -67,7 +67,6 @@ class RiverLearner:
         factory = _factory(definition)
         self._make: Make = make_of(factory, definition.name)
         self._weighing = self._declared_weighing()
-        self._weighs = self._weighing.is_needed or self._weighing.only is not None
         if held is None:
             self.require_able()
             self.learned, self.digest, self._labels = 0, "", [0, 0]
@@ -119,7 +118,7 @@ class RiverLearner:
 
     def _learn(self, vector: Vector, features: dict[str, float], label: Value) -> None:
         target = self._target(label)
-        weight = self._weighing.weight(vector, label, self._labels) if self._weighs else None
+        weight = self._weighing.weight(vector, label, self._labels)
         if weight != 0:
             learn(self._estimator, self._make.task, features, target, weight)
         if isinstance(label, bool):

@@ -116,7 +116,7 @@ def play_scoring(folder: Path, *, seed: int, mutant: str = "") -> Outcome:
     )
 
 
-def play_learning(  # how much of it is played
+def play_learning(
     folder: Path,
     *,
     seed: int,

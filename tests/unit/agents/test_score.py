@@ -19,6 +19,7 @@ from agents.metrics import Metrics
 from agents.runner import Runner
 from agents.score import ScoringRole
 from agents.serve_model import monotonic_ms
+from agents.transport import Role
 from agents.transport.clock import ManualClock
 from agents.transport.in_process import InProcessLog
 from definitions.declared import AppDefinition, GraphDefinition, ModelDefinition
@@ -182,7 +183,11 @@ class Scoring:
 
 async def learn(scoring: Scoring) -> None:
     """Let the labels of what was asked arrive, and the learning role do its work."""
-    role = LearningRole(scoring.app, scoring.context)
+    await worked_off(scoring, LearningRole(scoring.app, scoring.context))
+
+
+async def worked_off(scoring: Scoring, role: Role) -> None:
+    """Let a role take all that was published."""
     member = scoring.log.member(role.subscription())
     runner = Runner(member, role, scoring.metrics)
     await member.start(runner)
@@ -733,13 +738,7 @@ async def flown(scoring: Scoring, *at_ms: int) -> None:
 
 async def counted(scoring: Scoring) -> None:
     """Have the features role count all that was published."""
-    role = FeaturesRole(scoring.app, scoring.context)
-    member = scoring.log.member(role.subscription())
-    runner = Runner(member, role, scoring.metrics)
-    await member.start(runner)
-    while (batch := await member.poll(0)) is not None:
-        await runner.take(batch)
-    await member.stop(1.0)
+    await worked_off(scoring, FeaturesRole(scoring.app, scoring.context))
 
 
 async def spoiled_cell(scoring: Scoring) -> None:
