@@ -25,7 +25,14 @@ from streams.records import Partition
 from streams.topics import TopicConfig
 
 _ATTEMPT_S = 2.0
+_CREATE_S = 3.0
+_LOST_S = 4.0
+"""How long one attempt may take in all: should the library never settle an answer, another is asked for."""
+
 _RETRY_S = 0.05
+_SPREAD_S = 30.0
+"""How long a busy broker may take to learn of the topics that it was asked to make."""
+
 _FIRST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _END = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 # A topic just created, or a leader just moved: the next metadata mends it.
@@ -54,6 +61,7 @@ class KafkaAdmin:
     def __init__(self, settings: KafkaSettings, timeout_s: float) -> None:
         self._bootstrap = settings.bootstrap
         self._timeout_s = timeout_s
+        self._spread_s = max(timeout_s, _SPREAD_S)
         self._client = AdminClient(settings.of_admin())
 
     async def create_topics(self, topics: Sequence[TopicConfig]) -> None:
@@ -63,20 +71,26 @@ class KafkaAdmin:
         if not missing:
             return
         wanted = [NewTopic(topic.name, topic.partitions, config=topic.properties()) for topic in missing]
-        asked = self._client.create_topics(wanted, operation_timeout=_ATTEMPT_S)
-        for name, future in asked.items():
-            try:
+
+        async def attempt() -> None:
+            asked = self._client.create_topics(wanted, operation_timeout=_ATTEMPT_S, request_timeout=_CREATE_S)
+            for future in asked.values():
+                await _made(future)
+
+        await self._tried(f"create {_named([each.name for each in missing])}", attempt, self._spread_s)
+        await self._readable([Partition(each.name, index, "") for each in missing for index in range(each.partitions)])
+
+    async def _readable(self, created: Sequence[Partition]) -> None:
+        """Wait until every broker knows the new topics: a busy one learns of them seconds after they were made."""
+        question = {TopicPartition(each.topic, each.index): _END for each in created}
+
+        async def attempt() -> None:
+            # Having asked for topics of which some were there, the library keeps the others as unknown for long.
+            await asyncio.to_thread(self._client.list_topics, timeout=_ATTEMPT_S)
+            for future in self._client.list_offsets(question, request_timeout=_ATTEMPT_S).values():
                 await asyncio.wrap_future(future)
-            except KafkaException as error:
-                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise self._unavailable(f"create topic {name}", error) from error
-        # Having asked for topics of which some were there, the library keeps the others as unknown for long.
-        try:
-            await asyncio.to_thread(self._client.list_topics, timeout=self._timeout_s)
-        except KafkaException as error:
-            raise self._unavailable("list the topics", error) from error
-        created = [Partition(topic.name, index, "") for topic in missing for index in range(topic.partitions)]
-        await self.bounds(created)
+
+        await self._tried(f"read {_named(sorted({each.topic for each in created}))}", attempt, self._spread_s)
 
     async def topics(self, names: Sequence[str]) -> dict[str, tuple[Partition, ...]]:
         """Return each topic's partitions in order, none where there is no such topic."""
@@ -87,8 +101,7 @@ class KafkaAdmin:
             asked = self._client.describe_topics(TopicCollection(list(names)), request_timeout=_ATTEMPT_S)
             return {name: await _described(name, future) for name, future in asked.items()}
 
-        others = f" and {len(names) - 1} more topics" if len(names) > 1 else ""
-        return await self._tried(f"describe {names[0]}{others}", attempt)
+        return await self._tried(f"describe {_named(names)}", attempt)
 
     async def bounds(self, partitions: Sequence[Partition]) -> list[tuple[int, int]]:
         """Return (first, end) of each partition. Cost: two requests to each broker that leads some of them."""
@@ -152,24 +165,46 @@ class KafkaAdmin:
             }
             return [found[each.topic, each.index] for each in partitions]
 
-        return await self._tried("read the bounds of " + ", ".join(sorted({p.topic for p in partitions})), attempt)
+        return await self._tried(f"read the bounds of {_named(sorted({each.topic for each in partitions}))}", attempt)
 
-    async def _tried(self, what: str, attempt: Callable[[], Awaitable[Result]]) -> Result:
-        until_s = time.monotonic() + self._timeout_s
+    async def _tried(
+        self, what: str, attempt: Callable[[], Awaitable[Result]], within_s: float | None = None
+    ) -> Result:
+        within_s = self._timeout_s if within_s is None else within_s
+        until_s = time.monotonic() + within_s
         while True:
             try:
-                return await attempt()
-            except KafkaException as error:
-                passing = error.args[0].retriable() or error.args[0].code() in _PASSING
-                if not passing or time.monotonic() >= until_s:
-                    raise self._unavailable(what, error) from error
+                async with asyncio.timeout(_LOST_S):
+                    return await attempt()
+            except (KafkaException, TimeoutError) as error:
+                if not _is_passing(error) or time.monotonic() >= until_s:
+                    raise self._unavailable(what, within_s, error) from error
             await asyncio.sleep(_RETRY_S)
 
-    def _unavailable(self, what: str, error: KafkaException) -> LogUnavailable:
+    def _unavailable(self, what: str, within_s: float, error: KafkaException | TimeoutError) -> LogUnavailable:
+        got = error.args[0].name().lstrip("_").lower() if isinstance(error, KafkaException) else "none"
         return LogUnavailable(
-            f"cannot {what}: kafka at {self._bootstrap}: expected an answer in {self._timeout_s:.0f} s, "
-            f"got {error.args[0].name().lstrip('_').lower()}; start it with `headrace up` or set HEADRACE_KAFKA"
+            f"cannot {what}: kafka at {self._bootstrap}: expected an answer in {within_s:.0f} s, "
+            f"got {got}; start it with `headrace up` or set HEADRACE_KAFKA"
         )
+
+
+def _is_passing(error: KafkaException | TimeoutError) -> bool:
+    if isinstance(error, TimeoutError):
+        return True
+    return bool(error.args[0].retriable()) or error.args[0].code() in _PASSING
+
+
+def _named(topics: Sequence[str]) -> str:
+    return f"{topics[0]} and {len(topics) - 1} more topics" if len(topics) > 1 else topics[0]
+
+
+async def _made(future: Future[None]) -> None:
+    try:
+        await asyncio.wrap_future(future)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
 
 
 async def _described(name: str, future: Future[Any]) -> tuple[Partition, ...]:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,8 +116,7 @@ class Project:
                 stderr=subprocess.STDOUT,
             )
         try:
-            for role in roles:
-                self.until(lambda role=role: f"{role}: metrics" in self.said()[before:])  # type: ignore[misc]
+            self._begun(supervisor, roles, before)
             yield supervisor
         finally:
             supervisor.terminate()
@@ -126,6 +125,18 @@ class Project:
             except subprocess.TimeoutExpired:
                 supervisor.kill()
                 supervisor.wait()
+
+    def _begun(self, supervisor: subprocess.Popen[bytes], roles: Sequence[str], before: int) -> None:
+        """Wait until every role serves its metrics; one that never does is made to say where it stands."""
+        try:
+            for role in roles:
+                self.until(lambda role=role: f"{role}: metrics" in self.said()[before:])  # type: ignore[misc]
+        except AssertionError:
+            if supervisor.poll() is None:
+                for pid in (*children_of(supervisor.pid).values(), supervisor.pid):
+                    os.kill(pid, signal.SIGABRT)
+                supervisor.wait(STOP_S)
+            raise AssertionError(self.said()) from None
 
     def said(self) -> str:
         """Return all that the roles and their supervisors said."""
@@ -248,8 +259,12 @@ def children_of(pid: int) -> dict[str, int]:
 
 
 def _environment() -> dict[str, str]:
-    """Return this process's environment without the settings that would override the project's."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+    """Return this process's environment without the settings that would override the project's.
+
+    A process that is told to abort shows the stacks of its threads.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+    return {**kept, "PYTHONFAULTHANDLER": "1"}
 
 
 @functools.cache
