@@ -133,6 +133,23 @@ def test_a_killed_scorer_is_replaced_in_one_line_and_its_successor_answers(proje
     assert replies(project) == Counter([first, second])
 
 
+def test_a_role_that_nobody_waits_for_stands_back_for_one_that_answers(project: Project) -> None:
+    with project.running("scoring", "features") as supervisor:
+        roles = children_of(supervisor.pid)
+        nice = {name: os.getpriority(os.PRIO_PROCESS, pid) for name, pid in roles.items()}
+        sessions = {name: session_nice(pid) for name, pid in roles.items()}
+
+    assert nice["scoring"] < nice["features"]
+    assert sessions["scoring"] in (None, "0")
+    assert sessions["features"] in (None, "5")
+
+
+def session_nice(pid: int) -> str | None:
+    """Return how nice a process's session is to others, None where Linux does not group by session."""
+    said = Path(f"/proc/{pid}/autogroup")
+    return said.read_text().split()[-1] if said.exists() else None
+
+
 def stopped(supervisor: subprocess.Popen[bytes]) -> int:
     """Send SIGTERM; return the exit code."""
     supervisor.terminate()
