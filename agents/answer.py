@@ -153,6 +153,7 @@ class ModelAnswers:
             known,
             turn,
             now_ms,
+            started_ms=started_ms,
             read_ms=begun_ms - started_ms,
             assemble_ms=monotonic_ms() - begun_ms,
             until_ms=started_ms + least_ms,

@@ -152,11 +152,13 @@ class GraphAnswers:
         )
         answers: list[Answered] = []
         for number, (request, ranked) in enumerate(zip(requests, run.answers, strict=True)):
+            queue_ms, taken_ms = float(now_ms - request.appended_ms), monotonic_ms() - started_ms
             timings = Timings(
-                queue_ms=float(now_ms - request.appended_ms),
+                queue_ms=queue_ms,
                 read_ms=round(reading.took_ms, 3),
-                assemble_ms=round(monotonic_ms() - started_ms - run.took_ms, 3),
+                assemble_ms=round(taken_ms - run.took_ms, 3),
                 predict_ms=round(run.took_ms - reading.took_ms, 3),
+                total_ms=round(queue_ms + taken_ms, 3),
             )
             reply = _reply(common, request, ranked, absent=reading.absent[number], timings=timings)
             answers.append(RankedAnswer(request, reply, index=number, ranking=turn))

@@ -9,6 +9,7 @@ from functools import lru_cache
 import msgspec
 
 from agents.recall_personal import Remembered
+from agents.serve_model import monotonic_ms
 from definitions.values import Value
 from online_models.executor import Executor, MicroBatch, Scored, TrainedVersion, Turn
 from streams.messages import Prediction, ScoreReply, Timings, Version
@@ -39,6 +40,8 @@ class OpenTurn:
     known: Sequence[Known]
     turn: Turn
     now_ms: int
+    started_ms: float
+    """When reading began, by the monotonic clock."""
     read_ms: float
     assemble_ms: float
     """What the vectors took, without reading."""
@@ -97,11 +100,13 @@ def timings(opened: OpenTurn, index: int, *, predict_ms: float, told_ms: float) 
         predict_ms: what its scores took.
         told_ms: what the replies have taken so far.
     """
+    queue_ms = float(opened.now_ms - opened.requests[index].appended_ms)
     return Timings(
-        queue_ms=float(opened.now_ms - opened.requests[index].appended_ms),
+        queue_ms=queue_ms,
         read_ms=round(opened.read_ms, 3),
         assemble_ms=round(opened.assemble_ms + told_ms, 3),
         predict_ms=round(predict_ms, 3),
+        total_ms=round(queue_ms + monotonic_ms() - opened.started_ms, 3),
     )
 
 

@@ -46,6 +46,8 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Making the vectors and the reply of what was read and predicted."""
     predict_ms: float = 0.0
     """Waiting for the scores of servers is in it."""
+    total_ms: float = 0.0
+    """All of it: from the broker's stamp until this reply was put together, by the clock and not by the others' sum."""
 
 
 class RankedCandidate(msgspec.Struct, frozen=True, gc=False):

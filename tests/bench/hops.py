@@ -1,8 +1,8 @@
 """Where a request's time went, hop by hop, by the stamps of everyone it passed.
 
-The caller stamps due, sent and arrived; the broker stamps the request and the reply as it appends them; the role says
-in the reply how long it waited, read, assembled and predicted. All on one machine, so by one clock, but the broker's
-stamps and the role's wait are whole ms: only means of many are told, and half a ms is added to a broker's stamp.
+The caller stamps due, sent and arrived; the broker stamps the request as it appends it; the role says in the reply how
+long it waited, read, assembled and predicted, and when it was done. All on one machine, so by one clock, but the
+broker's stamp and the role's wait are whole ms: only means of many are told, and half a ms is added to the stamp.
 
 Nothing is defined as what is left over, so the sum may miss the whole: ``budget_unexplained`` says by how much.
 """
@@ -13,7 +13,6 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from streams import topics
@@ -24,23 +23,17 @@ _LONGEST_READ_S = 30.0
 _IN_THE_ROLE = ("read", "assemble", "predict")
 
 
-class _Body(msgspec.Struct):
-    request_id: str
-
-
 def budget(kafka: str, namespace: str, model: str, asked: Asked) -> Mapping[str, float | None]:
     """Return the mean of each hop, ms, and the share of the whole that their sum misses.
 
     ``late`` is the caller's own lateness; ``send`` reaches from the caller to the broker's stamp; ``queue`` from there
-    to the role; ``reply`` from the role back to the caller: its way to the broker is taken to last as long as the
-    caller's own, its way from there is stamped.
+    to the role; ``reply`` from the role's own stamp, once the reply was put together, back to the caller.
     """
     appended = {
         f"{each.topic()}/{each.partition()}@{each.offset()}": float(each.timestamp()[1]) + _TRUNCATED_MS
         for each in _records(kafka, topics.requests_of(namespace, model))
     }
-    replied = dict(map(_reply, _records(kafka, topics.replies(namespace))))
-    told = [each for each in asked.told if each.request_id in appended and each.request_id in replied]
+    told = [each for each in asked.told if each.request_id in appended and each.timings["total_ms"]]
     whole = statistics.fmean(asked.latencies_ms)
     send = statistics.fmean(appended[each.request_id] - each.sent_ms for each in told)
     hops = {
@@ -48,7 +41,9 @@ def budget(kafka: str, namespace: str, model: str, asked: Asked) -> Mapping[str,
         "send": send,
         "queue": statistics.fmean(each.timings["queue_ms"] for each in told),
         **{hop: statistics.fmean(each.timings.get(f"{hop}_ms", 0.0) for each in told) for hop in _IN_THE_ROLE},
-        "reply": send + statistics.fmean(each.arrived_ms - replied[each.request_id] for each in told),
+        "reply": statistics.fmean(
+            each.arrived_ms - appended[each.request_id] - each.timings["total_ms"] for each in told
+        ),
     }
     missed = (whole - sum(hops.values())) / whole
     return {
@@ -57,11 +52,6 @@ def budget(kafka: str, namespace: str, model: str, asked: Asked) -> Mapping[str,
         "budget_unexplained": round(missed, 3),
         "budget_requests": len(told),
     }
-
-
-def _reply(record: Message) -> tuple[str, float]:
-    body = msgspec.json.decode(record.value() or b"{}", type=_Body)
-    return body.request_id, float(record.timestamp()[1]) + _TRUNCATED_MS
 
 
 def records(kafka: str, topic: str) -> Sequence[Message]:

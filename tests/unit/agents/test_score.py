@@ -253,6 +253,7 @@ async def test_a_reply_tells_where_its_time_went(scoring: Scoring) -> None:
     assert told.queue_ms == 7
     assert min(told.read_ms, told.assemble_ms, told.predict_ms) > 0
     assert told.read_ms + told.assemble_ms + told.predict_ms < whole_ms
+    assert told.queue_ms + told.read_ms + told.predict_ms < told.total_ms < told.queue_ms + whole_ms
 
 
 async def test_a_reply_goes_where_the_request_says(scoring: Scoring) -> None:

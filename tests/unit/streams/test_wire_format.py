@@ -35,7 +35,7 @@ REPLY = ScoreReply(
     versions=[Version(learner="offline", digest="0f1e2d3c4b5a", role="champion")],
     features_as_of=1_359_999_999_500,
     views=["origin_traffic.v1.0123456789ab"],
-    timings=Timings(queue_ms=1.0, read_ms=0.3, assemble_ms=0.2, predict_ms=0.4),
+    timings=Timings(queue_ms=1.0, read_ms=0.3, assemble_ms=0.2, predict_ms=0.4, total_ms=2.0),
 )
 
 
