@@ -159,14 +159,7 @@ class ExampleJudge(_Counter):
             return "too_late", (REACH,)
         bucket, cells = opened
         if example.is_revision:
-            count_revision(
-                self._layout,
-                bucket,
-                release=example.release,
-                vector=example.vector,
-                scores=example.scores,
-                label=example.label,
-            )
+            self._revise(bucket, example, example.label)
             return "applied", cells
         took_ms = self._layout.within_ms if example.label_at_ms is None else example.label_at_ms - example.at_ms
         count_example(
@@ -179,3 +172,17 @@ class ExampleJudge(_Counter):
             delay_ms=took_ms,
         )
         return "applied", cells
+
+    def _revise(self, bucket: Bucket, example: Example, label: float) -> None:
+        replaces = example.replaces
+        if replaces is None and isinstance(label, bool):
+            replaces = not label  # of an older headrace: there is but one other
+        if isinstance(replaces, bool | int | float):
+            count_revision(
+                self._layout,
+                bucket,
+                release=example.release,
+                vector=example.vector,
+                scores=example.scores,
+                labels=(replaces, label),
+            )

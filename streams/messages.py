@@ -175,6 +175,8 @@ class Example(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """(outcomes, next, index) is the example's position: learners skip what is at or below their own."""
     is_revision: bool = False
     """The prediction became an example before, with a label that was revised since."""
+    replaces: Value = None
+    """That label; None where the example is no revision, or an older headrace made it."""
     release: str = ""
     """Digest of the release that scored."""
     label_at_ms: int | None = None

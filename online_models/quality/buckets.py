@@ -185,19 +185,23 @@ def count_example(  # noqa: PLR0913  # what an example says
 
 
 def count_revision(
-    layout: Layout, bucket: Bucket, *, release: str, vector: Sequence[Value], scores: Mapping[str, float], label: float
+    layout: Layout,
+    bucket: Bucket,
+    *,
+    release: str,
+    vector: Sequence[Value],
+    scores: Mapping[str, float],
+    labels: tuple[float, float],
 ) -> None:
-    """Count an example whose prediction was counted before with the other label; a number stays as it was told first.
+    """Count an example whose prediction was counted before with the first of two labels, and has the second now.
 
     How long labels take is known by the first ones.
     """
-    if not isinstance(label, bool):
-        return
     for name in layout.slices(bucket, release, vector):
         pairs = _slice(bucket, name).pairs
         for learner, score in scores.items():
             if learner in pairs:
-                pairs[learner].revise(score, label)
+                pairs[learner].revise(score, *labels)
 
 
 def _slice(bucket: Bucket, name: str) -> Slice:

@@ -109,6 +109,16 @@ class Errors(msgspec.Struct, array_like=True):
         self.absolute = _grown(self.absolute, abs(error))
         self.square = _grown(self.square, error * error)
 
+    def revise(self, error: float, counted: float) -> None:
+        """Count one error in the place of another that was counted."""
+        before = Errors()
+        before.add(counted)
+        self.n -= 1
+        self.error = _grown(self.error, *(-each for each in before.error))
+        self.absolute = _grown(self.absolute, *(-each for each in before.absolute))
+        self.square = _grown(self.square, *(-each for each in before.square))
+        self.add(error)
+
     def merged(self, other: Errors) -> Errors:
         """Return the errors of both."""
         return Errors(
@@ -154,10 +164,12 @@ class Pairs(msgspec.Struct, array_like=True):
         else:
             (self.positive if said.label else self.negative).take(said)
 
-    def revise(self, score: float, label: bool) -> None:  # noqa: FBT001  # a label is what it is about
-        """Move a pair that was counted with the other label."""
-        if 0.0 <= score <= 1.0:
-            (self.negative if label else self.positive).take(said_of(score, not label), -1)
+    def revise(self, score: float, counted: float, label: float) -> None:
+        """Count a pair with another label in the place of the one it was counted with."""
+        if not isinstance(label, bool):
+            self.errors.revise(score - label, score - counted)
+        elif 0.0 <= score <= 1.0:
+            (self.positive if counted else self.negative).take(said_of(score, counted), -1)
             self.add(score, label)
 
     def merged(self, other: Pairs) -> Pairs:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from definitions.values import Value
 from streams.chain import Slot
@@ -121,7 +122,7 @@ class Join:
         if key.label is None:
             return Step("applied", (), (cell, TALLY, *changed))
         if not key.label.is_met:
-            key.label = msgspec.structs.replace(key.label, is_met=True)
+            key.label = replace(key.label, is_met=True)
         examples = self._match(offset, cell, key, tally, [asked])
         tally.early += len(examples)
         return Step("applied", examples, (cell, TALLY, *changed))
@@ -147,10 +148,10 @@ class Join:
         is_met = known or key.given_up is not None or (held is not None and held.is_met)
         keep_ms = seen.at_ms if held is None else max(seen.at_ms, held.keep_ms)
         key.label = KnownLabel(seen.at_ms, seen.label, keep_ms, is_met)
-        again = [each.asked for each in key.learned if each.label != seen.label and self._is_in_time(each.asked, key)]
+        again = [each for each in key.learned if each.label != seen.label and self._is_in_time(each.asked, key)]
         examples = self._match(offset, cell, key, tally, key.waiting) if key.waiting else []
         if again:
-            examples += self._once_more(offset, cell, key, (again, len(examples)))
+            examples += self._once_more((offset, len(examples)), cell, key, again)
         return Step("applied", examples, (cell, TALLY, *changed))
 
     def _is_in_time(self, asked: Waiting, key: KeyState) -> bool:
@@ -174,17 +175,16 @@ class Join:
             key.learned = [*key.learned, *(Learned(each, label) for each in matched)]
         return [self._example(each, cell, label, (offset, index), label_at_ms) for index, each in enumerate(matched)]
 
-    def _once_more(
-        self, offset: int, cell: str, key: KeyState, what: tuple[Sequence[Waiting], int]
-    ) -> Iterable[Example]:
+    def _once_more(self, at: tuple[int, int], cell: str, key: KeyState, again: Sequence[Learned]) -> Iterator[Example]:
         """Make examples of predictions that are examples already, with the label that replaced theirs."""
-        again, made = what
+        offset, first = at
         label, label_at_ms = (None, None) if key.label is None else (key.label.label, key.label.at_ms)
-        names = {each.request_id for each in again}
+        names = {each.asked.request_id for each in again}
         key.learned = [Learned(one.asked, label) if one.asked.request_id in names else one for one in key.learned]
         self._state(TALLY, Tally).replaced += len(again)
-        made_of = [self._example(each, cell, label, (offset, made + at), label_at_ms) for at, each in enumerate(again)]
-        return [msgspec.structs.replace(each, is_revision=True) for each in made_of]
+        for index, each in enumerate(again, first):
+            example = self._example(each.asked, cell, label, (offset, index), label_at_ms)
+            yield replace(example, is_revision=True, replaces=each.label)
 
     def _progress(self, offset: int, progress: Progress) -> Iterator[Step]:
         clock = self._state(CLOCK, Clock)

@@ -179,6 +179,7 @@ def judge(
 
     tally = writer.tally()
     assert expected == {(e.label_key, e.at_ms, e.next, e.label, e.is_revision) for e in writer.sent.values()}
+    assert all(e.replaces == ((not e.label) if e.is_revision else None) for e in writer.sent.values())
     assert len(expected) <= len(writer.sent) == tally.matched + tally.given + tally.replaced
     assert {name: counts[name] for name in msgspec.structs.asdict(tally)} == msgspec.structs.asdict(tally)
     assert tally.imbalance == 0

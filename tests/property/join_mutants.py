@@ -84,10 +84,11 @@ JOINS = [
             "one if one.asked.request_id in names",
         ),
         ("a revision is not marked", "is_revision=True", "is_revision=False"),
+        ("a revision replaces itself", "replaces=each.label", "replaces=label"),
         (
             "revisions share indexes with matches",
-            "(offset, made + at), label_at_ms)",
-            "(offset, at), label_at_ms)",
+            "enumerate(again, first)",
+            "enumerate(again)",
         ),
         ("replaced ones are matched again", ".replaced += len(again)", ".matched += len(again)"),
         ("nobody is cleared", "for step in self._steps_due(clock):", "for step in ():"),

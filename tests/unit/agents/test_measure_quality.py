@@ -336,11 +336,18 @@ async def test_a_revised_example_moves_its_pair_and_counts_no_other(tmp_path: Pa
     assert (found.n, found.positives_ratio) == (1, 0.0)
 
 
-async def test_a_revised_number_stays_as_it_was_told_first(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("replaces", "rmse"), [({"replaces": 3.0}, 8.0), ({}, 2.0)], ids=["told", "of an older headrace"]
+)
+async def test_a_revised_number_takes_the_place_of_the_one_it_replaces(
+    replaces: dict[str, float], rmse: float, tmp_path: Path
+) -> None:
     world = await make(tmp_path)
     first = {**_example(), "label": 3.0, "scores": {"online": 1.0}}
-    for body in (first, {**first, "label": 9.0, "next": 2, "is_revision": True}):
+    for body in (first, {**first, "label": 9.0, "next": 2, "is_revision": True, **replaces}):
         await world.log.producer().produce(topics.examples("demo", MODEL), msgspec.json.encode(body))
     await world.drain(MonitoringRole(world.app, world.context))
 
-    assert measures_of(await quality_of(world)).rmse == 2.0
+    found = measures_of(await quality_of(world))
+
+    assert (found.n, found.rmse) == (1, rmse)

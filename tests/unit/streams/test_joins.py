@@ -210,9 +210,9 @@ def test_a_revision_replaces_the_examples_of_its_key_where_that_was_declared() -
     assert [(each.vector, each.label, each.is_revision) for each in first] == [
         ([number], True, False) for number in range(3)
     ]
-    assert [(each.vector, each.label, each.is_revision, each.index) for each in again] == [
-        ([1], False, True, 0),
-        ([2], False, True, 1),
+    assert [(each.vector, each.label, each.is_revision, each.replaces, each.index) for each in again] == [
+        ([1], False, True, True, 0),
+        ([2], False, True, True, 1),
     ]
     tally = joining.tally()
     assert (tally.matched, tally.revised, tally.replaced, tally.imbalance) == (3, 1, 2, 0)

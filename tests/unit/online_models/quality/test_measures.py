@@ -16,7 +16,8 @@ from online_models.quality.pairs import Pairs, merged
 
 Said = tuple[float, bool]
 SAID = st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=60)
-NUMBERS = st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)), max_size=40)
+NUMBER = st.floats(-1e6, 1e6)
+NUMBERS = st.lists(st.tuples(NUMBER, NUMBER), max_size=40)
 
 
 def pairs_of(said: Sequence[tuple[float, float]]) -> Pairs:
@@ -149,7 +150,21 @@ def test_a_revised_label_leaves_what_would_be_if_it_had_been_so_from_the_start(s
     pairs = pairs_of(said)
     if place < len(said):
         score, label = said[place]
-        pairs.revise(score, not label)
+        pairs.revise(score, label, not label)
         said = [*said[:place], (score, not label), *said[place + 1 :]]
 
     assert measure([Weighted(pairs)]) == measure([Weighted(pairs_of(said))])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(NUMBER, NUMBER), min_size=1, max_size=60), st.integers(0, 59), NUMBER)
+def test_a_revised_number_leaves_what_would_be_if_it_had_been_so_from_the_start(
+    said: list[tuple[float, float]], place: int, label: float
+) -> None:
+    pairs, place = pairs_of(said), place % len(said)
+    score, before = said[place]
+    pairs.revise(score, before, label)
+
+    assert measure([Weighted(pairs)]) == measure(
+        [Weighted(pairs_of([*said[:place], (score, label), *said[place + 1 :]]))]
+    )
