@@ -161,7 +161,7 @@ MUTANTS: Mapping[str, tuple[Callable[[], None], Sequence[str]]] = {
     "personal-learns-copies": (learn_copies_personally, ("before-join",)),
     "join-commits-before-acknowledgement": (commit_unacknowledged, ("after-join",)),
     "snapshot-without-positions": (forget_positions, ("before-join", "after-pointer")),
-    "snapshot-says-one-more": (point_too_far, ("after-pointer",)),
+    "snapshot-says-one-more": (point_too_far, ("after-pointer", "after-join")),
 }
 """What breaks a rule, and the points at which kills, one after the other, show it."""
 
