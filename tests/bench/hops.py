@@ -27,17 +27,20 @@ def budget(kafka: str, namespace: str, model: str, asked: Asked) -> Mapping[str,
     """Return the mean of each hop, ms, and the share of the whole that their sum misses.
 
     ``late`` is the caller's own lateness; ``send`` reaches from the caller to the broker's stamp; ``queue`` from there
-    to the role; ``reply`` from the role's own stamp, once the reply was put together, back to the caller.
+    to the role; ``reply`` from the role's own stamp, once the reply was put together, back to the caller. Of those that
+    were answered with a score: what expired has passed no hop.
     """
     appended = {
         f"{each.topic()}/{each.partition()}@{each.offset()}": float(each.timestamp()[1]) + _TRUNCATED_MS
         for each in _records(kafka, topics.requests_of(namespace, model))
     }
     told = [each for each in asked.told if each.request_id in appended and each.timings["total_ms"]]
-    whole = statistics.fmean(asked.latencies_ms)
+    took = statistics.fmean(each.arrived_ms - each.sent_ms for each in asked.told)
+    late = statistics.fmean(asked.latencies_ms) - took
+    whole = late + statistics.fmean(each.arrived_ms - each.sent_ms for each in told)
     send = statistics.fmean(appended[each.request_id] - each.sent_ms for each in told)
     hops = {
-        "late": whole - statistics.fmean(each.arrived_ms - each.sent_ms for each in asked.told),
+        "late": late,
         "send": send,
         "queue": statistics.fmean(each.timings["queue_ms"] for each in told),
         **{hop: statistics.fmean(each.timings.get(f"{hop}_ms", 0.0) for each in told) for hop in _IN_THE_ROLE},
