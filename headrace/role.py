@@ -48,7 +48,7 @@ def stand_back() -> None:
     """Let the processes that somebody waits for go first.
 
     Where Linux shares the processors among sessions first, a process is nice to others of its session alone: the
-    session that a role leads has to be nice too. Measured at 700 requests a second: p50 of scoring 0.72 of before.
+    session that a role leads has to be nice too.
     """
     os.nice(_STANDS_BACK)
     if os.getsid(0) == os.getpid() and _SESSION.exists():

@@ -56,7 +56,7 @@ Result = TypeVar("Result")
 
 
 class KafkaAdmin:
-    """Asks a Kafka cluster, each question within ``timeout_s`` seconds."""
+    """Asks a Kafka cluster, each question within ``timeout_s`` seconds; new topics may take 30."""
 
     def __init__(self, settings: KafkaSettings, timeout_s: float) -> None:
         self._bootstrap = settings.bootstrap
@@ -82,15 +82,13 @@ class KafkaAdmin:
 
     async def _readable(self, created: Sequence[Partition]) -> None:
         """Wait until every broker knows the new topics: a busy one learns of them seconds after they were made."""
-        question = {TopicPartition(each.topic, each.index): _END for each in created}
 
         async def attempt() -> None:
             # Having asked for topics of which some were there, the library keeps the others as unknown for long.
             await asyncio.to_thread(self._client.list_topics, timeout=_ATTEMPT_S)
-            for future in self._client.list_offsets(question, request_timeout=_ATTEMPT_S).values():
-                await asyncio.wrap_future(future)
+            await self._listed(created, _END)
 
-        await self._tried(f"read {_named(sorted({each.topic for each in created}))}", attempt, self._spread_s)
+        await self._tried(f"read {_topics_of(created)}", attempt, self._spread_s)
 
     async def topics(self, names: Sequence[str]) -> dict[str, tuple[Partition, ...]]:
         """Return each topic's partitions in order, none where there is no such topic."""
@@ -156,16 +154,17 @@ class KafkaAdmin:
         if not partitions:
             return []
 
-        async def attempt() -> list[int]:
-            question = {TopicPartition(each.topic, each.index): spec for each in partitions}
-            asked = self._client.list_offsets(question, request_timeout=_ATTEMPT_S)
-            found = {
-                (asked_of.topic, asked_of.partition): (await asyncio.wrap_future(future)).offset
-                for asked_of, future in asked.items()
-            }
-            return [found[each.topic, each.index] for each in partitions]
+        return await self._tried(f"read the bounds of {_topics_of(partitions)}", lambda: self._listed(partitions, spec))
 
-        return await self._tried(f"read the bounds of {_named(sorted({each.topic for each in partitions}))}", attempt)
+    async def _listed(self, partitions: Sequence[Partition], spec: OffsetSpec) -> list[int]:
+        """Return one offset of each partition, asked for once."""
+        question = {TopicPartition(each.topic, each.index): spec for each in partitions}
+        asked = self._client.list_offsets(question, request_timeout=_ATTEMPT_S)
+        found = {
+            (asked_of.topic, asked_of.partition): (await asyncio.wrap_future(future)).offset
+            for asked_of, future in asked.items()
+        }
+        return [found[each.topic, each.index] for each in partitions]
 
     async def _tried(
         self, what: str, attempt: Callable[[], Awaitable[Result]], within_s: float | None = None
@@ -197,6 +196,10 @@ def _is_passing(error: KafkaException | TimeoutError) -> bool:
 
 def _named(topics: Sequence[str]) -> str:
     return f"{topics[0]} and {len(topics) - 1} more topics" if len(topics) > 1 else topics[0]
+
+
+def _topics_of(partitions: Sequence[Partition]) -> str:
+    return _named(sorted({each.topic for each in partitions}))
 
 
 async def _made(future: Future[None]) -> None:
